@@ -55,7 +55,8 @@ func TestHouseExportsAreDocumented(t *testing.T) {
 }
 
 // undocumented lists the exported names of a declaration without a comment of
-// their own: functions, methods of exported types, types, fields, constants.
+// their own: functions, methods of exported types, types, constants, and the
+// fields of what is configured with.
 func undocumented(d ast.Decl) (names []string) {
 	if fn, ok := d.(*ast.FuncDecl); ok {
 		if fn.Doc == nil && fn.Name.IsExported() && (fn.Recv == nil || ast.IsExported(receiver(fn))) {
@@ -78,7 +79,9 @@ func undocumented(d ast.Decl) (names []string) {
 			}
 			switch u := s.Type.(type) {
 			case *ast.StructType:
-				names = append(names, bareFields(u.Fields)...)
+				if strings.HasSuffix(s.Name.Name, "Config") || strings.HasSuffix(s.Name.Name, "Policy") {
+					names = append(names, bareFields(u.Fields)...)
+				}
 			case *ast.InterfaceType:
 				names = append(names, bareFields(u.Methods)...)
 			}
@@ -123,7 +126,7 @@ func TestHouseTestsDoNotSleep(t *testing.T) {
 			}
 			ast.Inspect(f.syntax, func(n ast.Node) bool {
 				sel, ok := n.(*ast.SelectorExpr)
-				if id, isName := identOf(sel, ok); isName && id == "time" && sel.Sel.Name == "Sleep" && !f.in("testing/synctest") && !f.in(module+"/transport/sim") {
+				if id, isName := identOf(sel, ok); isName && id == "time" && sel.Sel.Name == "Sleep" && !f.in("testing/synctest") && !f.in(module+"/transport/sim") && filepath.Dir(f.path) != "transport/sim" {
 					t.Errorf("%s: time.Sleep in a test that runs in real time", f.at(n))
 				}
 				return true
@@ -158,7 +161,7 @@ func TestHouseNoMutableGlobals(t *testing.T) {
 			for _, spec := range g.Specs {
 				v := spec.(*ast.ValueSpec)
 				for _, id := range v.Names {
-					if id.Name == "_" || strings.HasPrefix(id.Name, "Err") || strings.HasPrefix(id.Name, "err") || constantTable(v) {
+					if id.Name == "_" || strings.HasPrefix(id.Name, "Err") || strings.HasPrefix(id.Name, "err") || constantTable(g, v) {
 						continue
 					}
 					t.Errorf("%s: %s is a package variable: make it a field, a constant, or say \"constant:\" in its comment", f.at(v), id.Name)
@@ -170,8 +173,8 @@ func TestHouseNoMutableGlobals(t *testing.T) {
 
 // constantTable reports whether a variable is declared never to change, or is a
 // pool of buffers, which nobody can observe.
-func constantTable(v *ast.ValueSpec) bool {
-	for _, g := range []*ast.CommentGroup{v.Doc, v.Comment} {
+func constantTable(d *ast.GenDecl, v *ast.ValueSpec) bool {
+	for _, g := range []*ast.CommentGroup{d.Doc, v.Doc, v.Comment} {
 		if g != nil && strings.Contains(g.Text(), "constant:") {
 			return true
 		}
@@ -187,13 +190,13 @@ func constantTable(v *ast.ValueSpec) bool {
 	return ok && sel.Sel.Name == "Pool"
 }
 
-// Every package that people import shows its types at work and leaves no
-// goroutine behind.
+// Every package that people import shows its types at work, in an Example named
+// after the type or one that uses it, and leaves no goroutine behind.
 func TestHousePackagesHaveExamplesAndLeakChecks(t *testing.T) {
 	type pkg struct {
-		types    map[string]string // exported type to place
-		examples []string
-		leaks    bool
+		types map[string]string // exported type to place
+		shown map[string]bool   // every name that occurs in an Example
+		leaks bool
 	}
 	all := map[string]*pkg{}
 	for _, f := range sources(t, ".") {
@@ -202,7 +205,7 @@ func TestHousePackagesHaveExamplesAndLeakChecks(t *testing.T) {
 			continue
 		}
 		if all[dir] == nil {
-			all[dir] = &pkg{types: map[string]string{}}
+			all[dir] = &pkg{types: map[string]string{}, shown: map[string]bool{}}
 		}
 		p := all[dir]
 		p.leaks = p.leaks || f.test && f.in("go.uber.org/goleak")
@@ -210,7 +213,7 @@ func TestHousePackagesHaveExamplesAndLeakChecks(t *testing.T) {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
 				if name, ok := strings.CutPrefix(d.Name.Name, "Example"); ok && f.test {
-					p.examples = append(p.examples, name)
+					show(p.shown, name, d.Body)
 				}
 			case *ast.GenDecl:
 				for _, spec := range d.Specs {
@@ -226,15 +229,24 @@ func TestHousePackagesHaveExamplesAndLeakChecks(t *testing.T) {
 			t.Errorf("%s: no goleak.VerifyTestMain in its tests", dir)
 		}
 		for name, place := range p.types {
-			shown := slices.ContainsFunc(p.examples, func(e string) bool {
-				first, _, _ := strings.Cut(e, "_")
-				return first == name
-			})
-			if !shown {
-				t.Errorf("%s: %s has no Example", place, name)
+			if !p.shown[name] && !p.shown[name+"s"] { // t.Events yields Event
+				t.Errorf("%s: %s is in no Example", place, name)
 			}
 		}
 	}
+}
+
+// show adds the names in an Example's own name and in its body.
+func show(shown map[string]bool, name string, body *ast.BlockStmt) {
+	for part := range strings.SplitSeq(name, "_") {
+		shown[part] = true
+	}
+	ast.Inspect(body, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok {
+			shown[id.Name] = true
+		}
+		return true
+	})
 }
 
 func receiver(fn *ast.FuncDecl) string {

@@ -28,8 +28,10 @@ type Transport interface {
 	// Receive registers the handler of a service's one-way messages. Messages
 	// from one sender are handled one at a time, in order; those of different
 	// senders may be handled at the same time. The handler must not block, for
-	// it holds up everything else from that sender. body is valid only during
-	// the call. Messages for a service without a handler are dropped.
+	// it holds up everything else from that sender. body is the handler's, to
+	// write into, during the call; nil and empty are the same and arrive with
+	// length 0. Messages for a service without a handler are dropped. Receive
+	// and Serve have names of their own: the same name may be used for both.
 	//
 	// A later registration of the same service takes the place of the earlier
 	// one. stop removes the handler, if it is still the registered one, and
@@ -44,24 +46,26 @@ type Transport interface {
 	//
 	// Errors: ErrClosed, ErrUnreachable, ErrOverflow, ErrTooLarge,
 	// ErrInvalidName, ErrNoService; a *RemoteError with what the handler
-	// returned; or the error of ctx, joined with its cause. After
-	// ErrUnreachable, ErrClosed and the end of ctx the handler may or may not
-	// have run.
+	// returned; or the error of ctx, joined with its cause, also where the
+	// handler answers just because its time is up. After ErrUnreachable,
+	// ErrClosed and the end of ctx the handler may or may not have run.
 	Call(ctx context.Context, to, service string, request []byte) (response []byte, err error)
 
 	// Serve registers the handler of a service's requests. Handlers run
 	// concurrently and may block. ctx ends at the caller's deadline, and when the
 	// caller gives up, the connection is lost or this Transport closes. request
-	// is valid only until the handler returns; the response is copied right
-	// after that, so it may be a part of request or a buffer that is used again.
-	// A handler that ends its goroutine (runtime.Goexit) answers with a
-	// *RemoteError; a panic is not recovered.
+	// is the handler's, to write into, until it returns; the response is copied
+	// right after that, so it may be a part of request or a buffer that is used
+	// again. A handler that ends its goroutine (runtime.Goexit) answers with a
+	// *RemoteError, and messages after one that did still come; a panic is not
+	// recovered.
 	//
 	// Replacement and stop are as for Receive.
 	Serve(service string, h func(ctx context.Context, from string, request []byte) ([]byte, error)) (stop func())
 
-	// Close releases everything, ends the calls under way with ErrClosed, and
-	// waits for the handlers that run. Called from inside a handler it does not
+	// Close releases everything, ends the calls under way with ErrClosed, those
+	// of peers with ErrUnreachable even if their handler still answers, and waits
+	// for the handlers that run. Called from inside a handler it does not
 	// wait: it releases everything and returns, and the next Close from
 	// elsewhere waits. Close may be called more than once.
 	Close() error

@@ -30,18 +30,18 @@ func (g *gate) leave() {
 	}
 }
 
-// close lets no more calls in. It may be called more than once.
-func (g *gate) close() {
+// close lets no more calls in. It reports whether the gate was open.
+func (g *gate) close() bool {
 	for {
 		n := g.state.Load()
 		if n < 0 {
-			return
+			return false
 		}
 		if g.state.CompareAndSwap(n, n+shut) {
 			if n == 0 {
 				g.signal()
 			}
-			return
+			return true
 		}
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +25,7 @@ type Table struct {
 
 // A Replier is told the outcome of one request, exactly once.
 type Replier interface {
+	// Reply takes the outcome. response is valid only during the call.
 	Reply(response []byte, err error)
 }
 
@@ -44,8 +45,16 @@ func (t *Table) Serve(name string, h func(ctx context.Context, from string, requ
 // Deliver runs the handler of a one-way message on the caller's goroutine. It
 // reports whether there was one.
 func (t *Table) Deliver(name, from string, body []byte) bool {
-	e := t.receivers.find(name)
-	if e == nil || !e.running.enter() {
+	return deliver(enter(&t.receivers, name), from, body)
+}
+
+// DeliverTo is Deliver for a name that is a part of a buffer.
+func (t *Table) DeliverTo(name []byte, from string, body []byte) bool {
+	return deliver(enter(&t.receivers, name), from, body)
+}
+
+func deliver(e *entry[func(from string, body []byte)], from string, body []byte) bool {
+	if e == nil {
 		return false
 	}
 	runReceiver(e, from, body)
@@ -54,10 +63,20 @@ func (t *Table) Deliver(name, from string, body []byte) bool {
 
 // Answer runs the handler of a request on the caller's goroutine and gives its
 // outcome to r: ErrNoService if there is none, ErrExited if it ended the
-// goroutine (and Answer with it).
+// goroutine (and Answer with it). The error is ErrNoService only if there is no
+// handler: what a handler returns never matches it, not even a handler that
+// passes on the ErrNoService of a call of its own.
 func (t *Table) Answer(ctx context.Context, name, from string, request []byte, r Replier) {
-	e := t.servers.find(name)
-	if e == nil || !e.running.enter() {
+	answer(ctx, enter(&t.servers, name), from, request, r)
+}
+
+// AnswerTo is Answer for a name that is a part of a buffer.
+func (t *Table) AnswerTo(ctx context.Context, name []byte, from string, request []byte, r Replier) {
+	answer(ctx, enter(&t.servers, name), from, request, r)
+}
+
+func answer(ctx context.Context, e *entry[func(ctx context.Context, from string, request []byte) ([]byte, error)], from string, request []byte, r Replier) {
+	if e == nil {
 		r.Reply(nil, transport.ErrNoService)
 		return
 	}
@@ -65,15 +84,16 @@ func (t *Table) Answer(ctx context.Context, name, from string, request []byte, r
 }
 
 // Close removes all handlers, refuses new ones, and then waits for those that
-// run, unless it is called from inside a handler.
-func (t *Table) Close() {
-	entries := append(t.receivers.close(), t.servers.close()...)
+// run. Called from inside a handler it does not wait, and reports false.
+func (t *Table) Close() (waited bool) {
+	gates := slices.Concat(t.receivers.close(), t.servers.close())
 	if insideHandler() {
-		return
+		return false
 	}
-	for _, g := range entries {
+	for _, g := range gates {
 		g.wait()
 	}
+	return true
 }
 
 // runReceiver and runServer are the only callers of users' handlers, which is
@@ -97,6 +117,9 @@ func runServer(ctx context.Context, e *entry[func(ctx context.Context, from stri
 		r.Reply(response, err)
 	}()
 	response, err = e.handler(ctx, from, request)
+	if errors.Is(err, transport.ErrNoService) {
+		err = errors.New(err.Error()) // of a handler's error only the text travels
+	}
 }
 
 // insideHandler reports whether a handler is on the stack of this goroutine. It
@@ -104,14 +127,14 @@ func runServer(ctx context.Context, e *entry[func(ctx context.Context, from stri
 // own goroutines are not recognised: one that closes while its handler waits for
 // it waits for ever, as any two waiting for each other do.
 func insideHandler() bool {
+	receiver, server := reflect.ValueOf(runReceiver).Pointer(), reflect.ValueOf(runServer).Pointer()
 	pcs := make([]uintptr, 64)
 	for skip := 0; ; skip += len(pcs) {
 		n := runtime.Callers(skip, pcs)
 		frames := runtime.CallersFrames(pcs[:n])
 		for {
 			frame, more := frames.Next()
-			if strings.HasSuffix(frame.Function, "internal/service.runReceiver") ||
-				strings.HasSuffix(frame.Function, "internal/service.runServer") {
+			if frame.Entry == receiver || frame.Entry == server {
 				return true
 			}
 			if !more {
@@ -139,12 +162,20 @@ type registry[H any] struct {
 	past   []*gate    // replaced or stopped, perhaps still running; guarded by mu
 }
 
-func (r *registry[H]) find(name string) *entry[H] {
-	m := r.current.Load()
-	if m == nil {
-		return nil
+// enter returns the entry of name with its gate entered, or nil if there is
+// none. A gate found shut belongs to an entry that has just been replaced or
+// removed: the map already says by what.
+func enter[H any, N string | []byte](r *registry[H], name N) *entry[H] {
+	for {
+		m := r.current.Load()
+		if m == nil {
+			return nil
+		}
+		e := (*m)[string(name)]
+		if e == nil || e.running.enter() {
+			return e
+		}
 	}
-	return (*m)[name]
 }
 
 func (r *registry[H]) add(name string, h H) (stop func()) {
@@ -183,23 +214,22 @@ func (r *registry[H]) change(f func(m map[string]*entry[H]) (retired *gate)) {
 	if !r.closed {
 		r.current.Store(&m)
 	}
-	if retired != nil {
-		retired.close()
-		r.past = append(slices.DeleteFunc(r.past, (*gate).done), retired)
+	r.past = slices.DeleteFunc(r.past, (*gate).done)
+	if retired != nil && retired.close() && !retired.done() {
+		r.past = append(r.past, retired)
 	}
 }
 
-// close shuts every gate and returns them all.
+// close shuts every gate and returns those that may not be empty yet.
 func (r *registry[H]) close() []*gate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	if m := r.current.Load(); m != nil {
+	if m := r.current.Swap(&map[string]*entry[H]{}); m != nil {
 		for _, e := range *m {
 			e.running.close()
 			r.past = append(r.past, e.running)
 		}
 	}
-	r.current.Store(&map[string]*entry[H]{})
-	return r.past
+	return slices.Clone(r.past) // a later stop prunes it in place
 }
