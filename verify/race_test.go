@@ -1,0 +1,6 @@
+//go:build race
+
+package verify
+
+// buildFlags has the servers watched as well when the tests are.
+const buildFlags = "-race"
