@@ -75,6 +75,7 @@ func TestAWriteThatMissesItsQuorumIsNotAcknowledged(t *testing.T) {
 	require.ErrorContains(t, err, "quorum: 2 of 3 wanted, ")
 	var short *quorum.ShortError
 	require.ErrorAs(t, err, &short)
+	require.Equal(t, 1, short.Answered, "this node itself, however fast the others fail")
 	require.Len(t, short.Failed, 2)
 	for _, failed := range short.Failed {
 		require.Contains(t, []string{"b: cut off", "c: cut off"}, failed.Error())

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/parley-go/parley/transport"
@@ -82,10 +83,21 @@ func (r *round) answer(i int, a ack, err error) (late Record) {
 	if r.verdict != open {
 		return r.newest
 	}
-	if r.verdict = r.enough(&r.tally); r.verdict != open {
+	r.verdict = r.enough(&r.tally)
+	if r.verdict == short && r.ownPending() {
+		r.verdict = open // what is here comes at once, and belongs into the error's count
+	}
+	if r.verdict != open {
 		close(r.done)
 	}
 	return Record{}
+}
+
+// ownPending reports whether this node is an owner and has not answered yet. The
+// caller holds mu.
+func (r *round) ownPending() bool {
+	own := slices.Index(r.owners, r.store.self)
+	return own >= 0 && (r.tally.heard|r.tally.failed)&(1<<own) == 0
 }
 
 // leave is the last that a goroutine of the round does.
