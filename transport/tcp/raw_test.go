@@ -116,7 +116,8 @@ func TestPeerThatBreaksTheProtocolIsDropped(t *testing.T) {
 		"call number over limits": appendRequest(nil, 1<<slotBits|4096, 0, "s", nil, true),
 		"fragment of fragments":   appendFragments(nil, 1, header{byte(kindFragment)}, make([]byte, 100), true),
 		"total of 4 GiB": seal(append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(
-			append(begin(nil), byte(kindFragment)), 1), 1<<32-1), 0, 0, 0, 0, 1), 0, true),
+			append(begin(nil), byte(kindFragment)), 1,
+		), 1<<32-1), 0, 0, 0, 0, 1), 0, true),
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := listenPlain(t, "node", Config{})

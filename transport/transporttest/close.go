@@ -323,8 +323,8 @@ func joinAgain(c *check) {
 			return err == nil && err2 == nil
 		})
 		c.eventually("messages both ways", func() bool {
-			a.Send(b.Local(), "s", nil)
-			b.Send(a.Local(), "s", nil)
+			_ = a.Send(b.Local(), "s", nil)
+			_ = b.Send(a.Local(), "s", nil)
 			return len(fromA) > 0 && len(fromB) > 0
 		})
 		<-fromB

@@ -58,7 +58,7 @@ func ExampleCase() {
 func TestEachCaseFindsItsFault(t *testing.T) {
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
-			for _, name := range strings.Fields(f.found) {
+			for name := range strings.FieldsSeq(f.found) {
 				i := slices.IndexFunc(transporttest.Cases(), func(c transporttest.Case) bool { return c.Name == name })
 				require.GreaterOrEqual(t, i, 0, "no case is called %s", name)
 				synctest.Test(t, func(t *testing.T) {
