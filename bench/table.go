@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -100,6 +102,9 @@ func writeTable(w io.Writer, what string, group []result) {
 // moreIsBetter says so of rates.
 func moreIsBetter(unit string) bool { return strings.HasSuffix(unit, "/s") }
 
+// oneIsBest says so of what should be neither more nor less than its ideal.
+func oneIsBest(unit string) bool { return strings.HasSuffix(unit, "/ideal") }
+
 // bestOf returns the best of the cells that hold a value; -1 where none does.
 func bestOf(cells []float64, unit string) float64 {
 	present := slices.DeleteFunc(slices.Clone(cells), func(v float64) bool { return v < 0 })
@@ -108,13 +113,15 @@ func bestOf(cells []float64, unit string) float64 {
 		return -1
 	case moreIsBetter(unit):
 		return slices.Max(present)
+	case oneIsBest(unit):
+		return slices.MinFunc(present, func(a, b float64) int { return cmp.Compare(math.Abs(a-1), math.Abs(b-1)) })
 	}
 	return slices.Min(present)
 }
 
 func lead(cells []float64, impls []string, unit string) string {
 	i := slices.Index(impls, ours)
-	if i < 0 || cells[i] < 0 {
+	if i < 0 || cells[i] < 0 || oneIsBest(unit) {
 		return ""
 	}
 	us, peer := cells[i], bestOf(slices.Delete(slices.Clone(cells), i, i+1), unit)
@@ -123,6 +130,9 @@ func lead(cells []float64, impls []string, unit string) string {
 	}
 	if us <= 0 || peer < 0 {
 		return ""
+	}
+	if peer/us >= 10 {
+		return fmt.Sprintf("%.0f×", peer/us)
 	}
 	return fmt.Sprintf("%.2g×", peer/us)
 }

@@ -15,6 +15,8 @@ BenchmarkOwner/nodes=10/impl=parley-2   100  30.0 ns/op   0 B/op  0 allocs/op  1
 BenchmarkOwner/nodes=10/impl=parley-2   100  14.0 ns/op   0 B/op  0 allocs/op  1.05 max/mean
 BenchmarkCalls/c=64/impl=parley-2       100  2000 ns/op   500000 calls/s
 BenchmarkCalls/c=64/impl=peer-2         100  20000 ns/op  50000 calls/s
+BenchmarkMoves/nodes=10/impl=parley-2   100  20000 ns/op  1.1 moved/ideal
+BenchmarkMoves/nodes=10/impl=peer-2     100  300000 ns/op  0.1 moved/ideal
 PASS`)
 	require.NoError(t, err)
 	var b strings.Builder
@@ -24,6 +26,8 @@ PASS`)
 	require.Contains(t, got, "| nodes=10 | ns/op | **14** | 57 | 4.1× |\n")
 	require.Contains(t, got, "| nodes=10 | allocs/op | **0** | 1 |  |\n")
 	require.Contains(t, got, "| c=64 | calls/s | **500k** | 50k | 10× |\n")
+	require.Contains(t, got, "| nodes=10 | moved/ideal | **1.1** | 0.1 |  |\n")
+	require.Contains(t, got, "| nodes=10 | ns/op | **20k** | 300k | 15× |\n")
 	require.Less(t, strings.Index(got, "ns/op"), strings.Index(got, "max/mean"))
 	require.Less(t, strings.Index(got, "max/mean"), strings.Index(got, "allocs/op"))
 }
