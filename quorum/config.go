@@ -27,7 +27,8 @@ type Config struct {
 	// called by the names they have in the ring.
 	Transport transport.Transport
 	// Ring says which nodes own a key. The Store uses the state that it has at
-	// Start: a change of members takes effect when the nodes start again. It
+	// Start: a change of members takes effect when the nodes start again, and
+	// loses nothing while fewer than W members leave at a time. It
 	// has at least max(R, W) members. A node that is not one of them can
 	// coordinate reads and writes, and holds nothing.
 	Ring *ring.Ring
@@ -38,8 +39,10 @@ type Config struct {
 	// N is the number of owners of a key: 1 to MaxReplicas, default
 	// DefaultReplicas. In a ring with fewer members all of them own every key.
 	N int
-	// R is the number of owners that answer a read: 1 to N, default N/2+1.
-	// A low one reads faster and while more nodes are down.
+	// R is the number of owners that answer a read: 1 to N, default N/2+1. A
+	// read that finds fewer than W owners with the newest version brings it to W
+	// before it returns, so it needs max(R, W) owners unless
+	// Read.DisableWriteBack says otherwise.
 	R int
 	// W is the number of owners that hold a write before it is acknowledged:
 	// 1 to N, default N/2+1. Acknowledged writes survive the loss of the data of
@@ -70,8 +73,8 @@ type Config struct {
 	// Now reads the wall clock: default time.Now. It may jump.
 	Now func() time.Time
 	// Seed makes the store's random numbers: the delays between retries and the
-	// numbers of its lives. 0, the default, draws a seed. In a simulation
-	// give every start of every node its own.
+	// numbers of its lives. 0, the default, draws a seed. Any other must differ at
+	// every start of every node: the uniqueness of versions rests on it.
 	Seed uint64
 	// Logger is told of recovery, its progress and its obstacles: default none.
 	Logger *slog.Logger

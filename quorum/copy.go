@@ -79,7 +79,7 @@ func (s *Store) accompany(name string) {
 		var wait <-chan time.Time
 		switch e {
 		case meet:
-			err = s.meet(name, random.Uint64())
+			err = s.meet(name)
 		case copyPage:
 			err = s.copyPage(name)
 		case save:
@@ -107,9 +107,10 @@ func (s *Store) accompany(name string) {
 }
 
 // meet introduces this node to a peer.
-func (s *Store) meet(name string, random uint64) error {
-	incarnation := s.standing.Load().incarnation
-	r, err := s.callPeer(name, &request{op: opMeet, incarnation: incarnation})
+func (s *Store) meet(name string) error {
+	st := s.standing.Load()
+	p := st.peers[name]
+	r, err := s.callPeer(name, &request{op: opMeet, incarnation: st.incarnation, previous: p.knows})
 	if err != nil {
 		return err
 	}
@@ -121,13 +122,20 @@ func (s *Store) meet(name string, random uint64) error {
 	if err := r.end(); err != nil {
 		return err
 	}
+	met := false
 	switch got {
 	case statusMet:
-		return s.change(s.base, func(r *recovery) { r.metBy(name, incarnation, number) })
+		err = s.change(s.base, func(r *recovery) { met = r.metBy(name, number, p.known) })
 	case statusOutlived:
-		return s.change(s.base, func(r *recovery) { r.outnumbered(number, random) })
+		err = s.change(s.base, func(r *recovery) { r.find(name).knows = number })
+		met = number != p.knows // tell it again, at once
+	default:
+		return ErrCorrupt
 	}
-	return ErrCorrupt
+	if err == nil && !met {
+		return errAgain
+	}
+	return err
 }
 
 // copyPage copies the next page of a peer's records.

@@ -3,6 +3,7 @@ package quorum_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -316,4 +317,38 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	_, err = s.Get(t.Context(), "k")
 	require.ErrorIs(t, err, quorum.ErrClosed)
 	require.NoError(t, s.Ready(t.Context()), "it was ready once")
+}
+
+// A storage that hangs costs the operation its time, and no more goroutines than
+// Config.Background.
+func TestAHungStorageIsBounded(t *testing.T) {
+	c := newCluster(t, quorum.Config{Timeout: 50 * time.Millisecond, Background: 8}, abc...)
+	hung := newGate("k")
+	hung.arrived = make(chan struct{}, 10_000)
+	c.storages["a"] = hung
+	c.startAll(abc...)
+	c.put("b", "k", "v")
+	release := hung.hold("Get")
+	defer release()
+	before := runtime.NumGoroutine()
+	for range 1000 {
+		require.Equal(t, "v", c.get("a", "k"), "the two others answer")
+	}
+	require.Less(t, runtime.NumGoroutine(), before+100)
+
+	c.stop("c")
+	_, err := c.stores["a"].Get(t.Context(), "k") // no deadline but the store's own
+	require.ErrorIs(t, err, quorum.ErrQuorum)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+// With R=1 and W=N the answers that a write-back would need are waited for, and
+// a settled key then costs one round.
+func TestAReadOfOneWritesBackOnlyWhatIsNotEverywhere(t *testing.T) {
+	c := newCluster(t, quorum.Config{R: 1, W: 3}, abc...).startAll(abc...)
+	c.put("a", "k", "v")
+	for range 50 {
+		require.Equal(t, "v", c.get("a", "k"))
+	}
+	require.Zero(t, c.stores["a"].Stats().WrittenBack)
 }

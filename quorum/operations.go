@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // A Value is what a read found.
@@ -91,7 +92,7 @@ func (s *Store) checkRead(key string, read []Read) (Read, error) {
 	if how.R < 1 || how.R > s.config.N {
 		return Read{}, fmt.Errorf("%w: Read.R is %d, it must be 1 to N, %d", ErrInvalid, how.R, s.config.N)
 	}
-	if how.R+s.config.W <= s.config.N {
+	if how.R+s.config.W <= min(s.config.N, s.table.Len()) {
 		how.DisableWriteBack = true
 	}
 	return how, nil
@@ -100,7 +101,12 @@ func (s *Store) checkRead(key string, read []Read) (Read, error) {
 func (s *Store) read(ctx context.Context, key string, how Read) (Record, error) {
 	owners := s.owners(make([]string, 0, s.config.N), key)
 	round := s.ask(request{op: opGet, key: key}, owners, newTally(len(owners)), func(t *tally) verdict {
-		return decide(t.readable(), t.pending, how.R)
+		v := decide(t.readable(), t.pending, how.R)
+		answers := bits.OnesCount16(t.heard)
+		if v == reached && !how.DisableWriteBack && !t.newest().Version.IsZero() && decide(answers, t.pending, s.config.W) == open {
+			return open // writing back would need W answers; these may already do
+		}
+		return v
 	})
 	t, v, cause := round.wait(ctx)
 	if v != reached {

@@ -16,9 +16,10 @@ import (
 // but not for reads, until it has copied the key's range from the other owners.
 // There are n-1 of them, and W-1 of them acknowledged the write, so among any
 // n-W+1 there is one that did. If these n-W+1 were complete, they had nothing to
-// copy themselves. If all n-1 have been copied, it does not matter what state
-// they were in: there is no more to be had. (So a cluster starts for the
-// first time.)
+// copy themselves. If all other members have been copied, owners of the key or
+// not, it does not matter what state they were in: there is no more to be had.
+// (So a cluster starts for the first time. The other owners alone would not
+// do: after a change of the ring they may all be new to the key.)
 //
 // One gap is left. Replica A acknowledges write w, loses its data, starts again
 // and copies from B before w gets to B; then B acknowledges. The coordinator
@@ -27,6 +28,10 @@ import (
 //
 //   - a replica must meet another before it copies from it: it says which life
 //     it is, and the other remembers that before it gives out the first page;
+//   - an introduction says which life of the replica the other is thought to
+//     know so far, and is refused if that is not so: a late one, from a life that
+//     is over, never takes the place of a later life, whatever the clocks that
+//     numbered them said;
 //   - an acknowledgement says from which life it is, and which lives of the
 //     key's other owners the replica has met, read after the write was stored;
 //   - acknowledgements count together only if each is from the life that the
@@ -53,6 +58,7 @@ type peer struct {
 	name   string
 	known  uint64 // its life that we have met last; 0: none
 	met    bool   // it has met our present life
+	knows  uint64 // our life that it said it has met last; 0: none
 	copied copyState
 	cursor string // the last key copied; "" before the first page
 
@@ -88,8 +94,8 @@ func newRecovery(peers []string, writes int, placement uint64, saved []byte, fre
 	return r, nil
 }
 
-// newIncarnation numbers a life: later ones are higher, and two of the same
-// millisecond differ by luck.
+// newIncarnation numbers a life. It need only differ from those of the node's
+// other lives: by their time, or by luck.
 func newIncarnation(now int64, draw uint64) uint64 {
 	millis := uint64(max(now, 0)) / uint64(time.Millisecond)
 	return (millis+1)<<20 | draw>>44
@@ -131,42 +137,32 @@ func (r *recovery) next(name string) errand {
 	return rest
 }
 
-// introduced takes the introduction of a peer's life. It returns false for one
-// that is over: a later one has been met. An introduction may be repeated.
-func (r *recovery) introduced(name string, incarnation uint64) bool {
+// introduced takes the introduction of a peer's life, made by who knew that
+// previous was the one met before: a late one changes nothing.
+func (r *recovery) introduced(name string, incarnation, previous uint64) bool {
 	p := r.find(name)
-	if p == nil || incarnation < p.known || incarnation == 0 {
+	if p == nil || incarnation == 0 || p.known != incarnation && p.known != previous {
 		return false
 	}
 	p.known = incarnation
 	return true
 }
 
-// metBy takes a peer's answer to our introduction: it has met us, in the life
-// numbered incarnation, and is itself in the life theirs.
-func (r *recovery) metBy(name string, incarnation, theirs uint64) {
-	if r.introduced(name, theirs) && incarnation == r.incarnation {
-		r.find(name).met = true
+// metBy takes a peer's answer to our introduction: it has met us and is itself
+// in the life theirs. previous is its life that we had met when we asked.
+func (r *recovery) metBy(name string, theirs, previous uint64) bool {
+	if !r.introduced(name, theirs, previous) {
+		return false
 	}
+	p := r.find(name)
+	p.met, p.knows = true, r.incarnation
 	r.update()
+	return true
 }
 
 // unmet takes a peer's answer that it has not met our present life: it has
 // restarted.
 func (r *recovery) unmet(name string) { r.find(name).met = false }
-
-// outnumbered takes a peer's answer that it has met a life of this node with a
-// higher number: the clock went back between two lives. This life takes a
-// number above that, and has to introduce itself anew.
-func (r *recovery) outnumbered(number, draw uint64) {
-	if number < r.incarnation {
-		return
-	}
-	r.incarnation = (number>>20+1)<<20 | draw>>44
-	for i := range r.peers {
-		r.peers[i].met = false
-	}
-}
 
 // page takes note of a page that has been stored: the source's life and
 // whether it is complete, the last key of the page, and whether it was the last
@@ -234,19 +230,13 @@ func (s *standing) readable(self string, owners []string) bool {
 	if s.complete {
 		return true
 	}
-	missing, whole := 0, 0
+	whole := 0
 	for _, owner := range owners {
-		if owner == self {
-			continue
-		}
-		switch s.peers[owner].copied {
-		case copiedNothing:
-			missing++
-		case copiedWhole:
+		if owner != self && s.peers[owner].copied == copiedWhole {
 			whole++
 		}
 	}
-	return missing == 0 || whole >= len(owners)-s.writes+1
+	return whole >= len(owners)-s.writes+1
 }
 
 // encode returns what has to outlive a crash: the number of this life, whether

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/parley-go/parley/transport"
 )
 
 // This file is the replica: what a node answers about its own records, to
@@ -15,7 +17,13 @@ import (
 // network unless that is this node.
 func (s *Store) askOwner(ctx context.Context, owners []string, i int, q *request, body []byte) (ack, error) {
 	if owners[i] == s.self {
-		return s.localAck(owners, q)
+		select {
+		case s.local <- struct{}{}:
+			defer func() { <-s.local }()
+			return s.localAck(owners, q)
+		case <-ctx.Done():
+			return ack{}, transport.ContextError(ctx)
+		}
 	}
 	response, err := s.config.Transport.Call(ctx, owners[i], s.config.Service, body)
 	if err != nil {
@@ -78,7 +86,7 @@ func (s *Store) serve(ctx context.Context, from string, body []byte) ([]byte, er
 	}
 	switch q.op {
 	case opMeet:
-		return s.serveMeet(ctx, from, q.incarnation)
+		return s.serveMeet(ctx, from, q.incarnation, q.previous)
 	case opCopy:
 		return s.serveCopy(from, q.incarnation, q.key)
 	}
@@ -108,12 +116,12 @@ func (s *Store) serveKey(q *request) ([]byte, error) {
 }
 
 // serveMeet takes the introduction of another node.
-func (s *Store) serveMeet(ctx context.Context, from string, incarnation uint64) ([]byte, error) {
+func (s *Store) serveMeet(ctx context.Context, from string, incarnation, previous uint64) ([]byte, error) {
 	if _, member := s.table.Node(from); !member || !s.member {
 		return appendStatus(nil, statusNoMember), nil
 	}
 	met := false
-	err := s.change(ctx, func(r *recovery) { met = r.introduced(from, incarnation) })
+	err := s.change(ctx, func(r *recovery) { met = r.introduced(from, incarnation, previous) })
 	if err != nil {
 		return nil, fmt.Errorf("quorum: saving the state: %w", err)
 	}

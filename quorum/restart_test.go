@@ -435,3 +435,63 @@ func TestAStorageThatDoesNotKnowItsStateStartsNothing(t *testing.T) {
 	_, err = quorum.Start(quorum.Config{Transport: tr, Ring: c.ring, Storage: damaged})
 	require.ErrorIs(t, err, quorum.ErrCorrupt)
 }
+
+// A life of a with a fast clock introduces itself to b, slowly, acknowledges a
+// write and loses its data. The next life, its clock right again, meets everyone
+// and copies. Then the introduction of the former life arrives: if b took it for
+// the newer one, b's acknowledgement and that of the former life would count
+// together, and the write would be on b alone.
+func TestALateIntroductionOfAFastClockLosesNothing(t *testing.T) {
+	sim.Run(t, sim.Config{Faults: sim.Faults{Delay: sim.Constant(time.Millisecond)}}, func(w *sim.World) {
+		t := w.T()
+		c := newWorld(w, quorum.Config{}, abc...)
+		fast := false
+		c.skew = func(name string) time.Duration {
+			if name == "a" && fast {
+				return time.Second
+			}
+			return 0
+		}
+		for _, name := range abc {
+			c.start(w.Join(name))
+		}
+		d := c.start(w.Join("d"))
+		for _, name := range abc {
+			require.NoError(t, c.stores[name].Ready(t.Context()))
+		}
+		time.Sleep(5 * time.Second)
+		c.stop("a", true)
+		c.stop("b", false)
+		w.Link("a", "b").Set(sim.Faults{Delay: sim.Constant(1500 * time.Millisecond)})
+		w.Cut("a", "c")
+		fast = true
+		w.Restart("a", func(tr *sim.Transport) { c.start(tr) })
+		w.Restart("b", func(tr *sim.Transport) { c.start(tr) })
+		time.Sleep(50 * time.Millisecond)
+		outcome := make(chan error, 1)
+		go func() {
+			_, err := d.Put(t.Context(), "k", []byte("v"), quorum.Version{})
+			outcome <- err
+		}()
+		time.Sleep(2500 * time.Microsecond) // the versions are known, the write is on its way
+		w.Hold("d", "b")
+		w.Cut("d", "c")
+		time.Sleep(10 * time.Millisecond) // a has taken it
+		c.stop("a", true)
+		w.Mend("a", "c")
+		w.Link("a", "b").Set(sim.Faults{Delay: sim.Constant(time.Millisecond)})
+		fast = false
+		w.Restart("a", func(tr *sim.Transport) { c.start(tr) })
+		require.NoError(t, c.stores["a"].Ready(t.Context()))
+		time.Sleep(1600 * time.Millisecond) // the late introduction has come
+		w.Release("d", "b")
+		acknowledged := <-outcome
+		c.stop("b", false)
+		value, err := c.stores["a"].Get(t.Context(), "k")
+		require.NoError(t, err)
+		if acknowledged == nil {
+			require.Len(t, value.Siblings, 1, "the write was acknowledged")
+		}
+		c.stopAll()
+	})
+}

@@ -18,6 +18,7 @@ type round struct {
 	request request
 	body    []byte // the request as it travels
 	enough  func(t *tally) verdict
+	expired <-chan struct{} // Config.Timeout is over
 	cancel  context.CancelFunc
 	done    chan struct{} // closed with the verdict
 
@@ -35,7 +36,7 @@ type round struct {
 func (s *Store) ask(q request, owners []string, t tally, enough func(*tally) verdict) *round {
 	ctx, cancel := context.WithTimeout(s.base, s.config.Timeout)
 	r := &round{
-		store: s, owners: owners, request: q, enough: enough, cancel: cancel,
+		store: s, owners: owners, request: q, enough: enough, expired: ctx.Done(), cancel: cancel,
 		done: make(chan struct{}), verdict: enough(&t),
 	}
 	if r.verdict != open {
@@ -120,6 +121,8 @@ func (r *round) wait(ctx context.Context) (t tally, v verdict, cause error) {
 		cause = transport.ContextError(ctx)
 	case <-r.store.base.Done():
 		cause = ErrClosed
+	case <-r.expired:
+		cause = context.DeadlineExceeded
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,7 +25,7 @@ type world struct {
 	*sim.World
 	ring   *ring.Ring
 	config quorum.Config
-	skew   map[string]time.Duration
+	skew   func(name string) time.Duration // of the clock, in the life that starts
 
 	clients sync.WaitGroup
 
@@ -44,12 +44,12 @@ func newWorld(w *sim.World, config quorum.Config, names ...string) *world {
 	r, err := ring.New(ring.Config{}, nodes...)
 	require.NoError(w.T(), err)
 	c := &world{
-		World: w, ring: r, config: config, skew: map[string]time.Duration{},
+		World: w, ring: r, config: config,
 		stores: map[string]*quorum.Store{}, storages: map[string]*quorum.Memory{},
 	}
 	random := w.Rand("skew")
-	for _, name := range names {
-		c.skew[name] = time.Duration(random.Int64N(int64(8*time.Second))) - 4*time.Second
+	c.skew = func(string) time.Duration { // every life has another clock
+		return time.Duration(random.Int64N(int64(8*time.Second))) - 4*time.Second
 	}
 	return c
 }
@@ -74,9 +74,10 @@ func (c *world) start(tr *sim.Transport) *quorum.Store {
 	config := c.config
 	config.Storage = c.storages[name]
 	config.Seed = c.lives
+	skew := c.skew(name)
 	c.mu.Unlock()
 	config.Transport, config.Ring = tr, c.ring
-	config.Now = func() time.Time { return time.Now().Add(c.skew[name]) }
+	config.Now = func() time.Time { return time.Now().Add(skew) }
 	store, err := quorum.Start(config)
 	require.NoError(c.T(), err)
 	c.mu.Lock()

@@ -43,6 +43,7 @@ type Store struct {
 	standing  atomic.Pointer[standing]
 	ready     chan struct{} // closed once the recovery is complete
 	readyOnce sync.Once
+	local     chan struct{} // a place for each call of this node's own storage
 	copying   chan struct{} // a place for each copy that runs
 
 	background atomic.Int64 // rounds that nobody waits for, and repairs
@@ -66,6 +67,7 @@ func Start(c Config) (*Store, error) {
 		token:   make(chan struct{}, 1),
 		changed: make(chan struct{}),
 		ready:   make(chan struct{}),
+		local:   make(chan struct{}, c.Background),
 		copying: make(chan struct{}, copiesAtOnce),
 	}
 	_, s.member = table.Node(s.self)
@@ -101,7 +103,7 @@ func (s *Store) recover(fresh uint64) error {
 		}
 	}
 	var err error
-	placement := fingerprint(s.table, s.config.N)
+	placement := fingerprint(s.table, s.config.N, s.config.W)
 	s.recovery, err = newRecovery(peers, s.config.W, placement, saved, fresh)
 	if err != nil {
 		return fmt.Errorf("quorum: the state that the storage has kept: %w", err)
@@ -115,8 +117,8 @@ func (s *Store) recover(fresh uint64) error {
 
 // fingerprint stands for a placement of keys: the members and, for what they do
 // not say, the owners of some keys.
-func fingerprint(table *ring.Snapshot, n int) uint64 {
-	b := []byte{byte(n)}
+func fingerprint(table *ring.Snapshot, n, w int) uint64 {
+	b := []byte{byte(n), byte(w)}
 	for node := range table.Nodes() {
 		b = appendString(appendString(b, node.Name), node.Zone)
 		b = binary.AppendUvarint(b, uint64(node.Weight))

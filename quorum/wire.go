@@ -38,13 +38,15 @@ type request struct {
 	key         string // opVersion, opGet, opPut, opRepair; opCopy: the cursor
 	record      Record // opPut, opRepair
 	incarnation uint64 // opMeet, opCopy: of the one who asks
+	previous    uint64 // opMeet: the life of theirs that the other is thought to know
 }
 
 func (q *request) append(b []byte) []byte {
 	b = append(b, wireFormat, byte(q.op))
 	switch q.op {
 	case opMeet:
-		return binary.LittleEndian.AppendUint64(b, q.incarnation)
+		b = binary.LittleEndian.AppendUint64(b, q.incarnation)
+		return binary.LittleEndian.AppendUint64(b, q.previous)
 	case opCopy:
 		b = binary.LittleEndian.AppendUint64(b, q.incarnation)
 		return appendString(b, q.key)
@@ -65,6 +67,7 @@ func (q *request) decode(data []byte) error {
 	switch q.op = op(r.byte()); q.op {
 	case opMeet:
 		q.incarnation = r.uint64()
+		q.previous = r.uint64()
 	case opCopy:
 		q.incarnation = r.uint64()
 		q.key = r.string(MaxKey)

@@ -216,7 +216,7 @@ func (c *conn) close() {
 	switch {
 	case c.err != nil:
 		c.err = net.ErrClosed
-	case len(c.in.unread) > 0:
+	case c.established != nil && !c.open, len(c.in.unread) > 0: // a dial under way has no far end to finish
 		c.reset(net.ErrClosed)
 	default:
 		c.finish()

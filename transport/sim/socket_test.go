@@ -334,3 +334,19 @@ func TestUnmodifiedHTTPThroughPartitionAndCrash(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+func TestCloseWhileDialing(t *testing.T) {
+	Run(t, Config{Faults: Faults{Delay: Constant(time.Millisecond)}}, func(w *World) {
+		a := w.Join("a")
+		w.Join("b")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := a.DialContext(w.T().Context(), "tcp", "b:80")
+			ended <- err
+		}()
+		w.Wait()
+		require.NoError(w.T(), a.Close())
+		require.Error(w.T(), <-ended)
+		time.Sleep(time.Second)
+	})
+}
