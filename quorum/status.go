@@ -61,7 +61,7 @@ func (s *Store) Status() Status {
 type Stats struct {
 	Reads       uint64 // Get
 	Writes      uint64 // Put and Delete
-	Failed      uint64 // reads and writes that returned an error after they were sent
+	Failed      uint64 // reads and writes that asked other nodes and returned an error
 	WrittenBack uint64 // reads that waited until more owners held what they found
 	Repaired    uint64 // owners that were brought up to date in the background
 	Copied      uint64 // records copied from other members

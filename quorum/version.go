@@ -58,7 +58,7 @@ const versionFormat = 1
 // Time out of its bounds, which no store makes.
 func (v Version) AppendBinary(b []byte) ([]byte, error) {
 	if len(v.Node) > transport.MaxName || v.Time < 0 || v.Time > maxTime {
-		return b, fmt.Errorf("%w: version %v: Node has at most %d bytes, Time is 0 to %d", ErrInvalid, v, transport.MaxName, int64(maxTime))
+		return b, fmt.Errorf("%w: version: Node has %d bytes, at most %d; Time is %d, 0 to %d", ErrInvalid, len(v.Node), transport.MaxName, v.Time, int64(maxTime))
 	}
 	return appendVersion(append(b, versionFormat), v), nil
 }

@@ -183,6 +183,9 @@ func readPage(r *reader) page {
 	p.cursor = r.string(MaxKey)
 	for range r.uvarint() {
 		e := Entry{Key: r.key(), Record: r.record()}
+		if e.Record.Version.IsZero() {
+			r.fail()
+		}
 		if r.err != nil {
 			return page{}
 		}

@@ -181,7 +181,11 @@ func TestAfterTakesThePlaceOfTheBackOff(t *testing.T) {
 		"outermost":   {retry.After(retry.After(errDown, time.Hour), time.Second), time.Second},
 		"zero":        {retry.After(errDown, 0), 0},
 		"negative":    {retry.After(errDown, -time.Hour), 0},
-		"by a method": {hinted{errDown, retryAfter(3 * time.Second)}, 3 * time.Second},
+
+		// What an error knows of itself it tells everyone at the same moment.
+		"by a method":             {hinted{errDown, retryAfter(3 * time.Second)}, time.Minute + 3*time.Second},
+		"by a method, not known":  {hinted{errDown, 0}, time.Minute},
+		"by a method, long since": {hinted{errDown, retryAfter(-time.Hour)}, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -89,7 +89,9 @@ func Permanent(err error) error {
 // context or Policy.Elapsed leave, ends the series at once instead.
 // After(nil, d) is nil.
 //
-// An error of any type with a method RetryAfter() time.Duration says the same.
+// An error of any type with a method RetryAfter() time.Duration, such as
+// *breaker.OpenError, asks for a wait, too, if what it returns is positive. Since
+// many are told the same moment, the policy's back-off comes on top of it.
 func After(err error, d time.Duration) error {
 	if err == nil {
 		return nil
@@ -124,7 +126,10 @@ func hintOf(err error) (h hint) {
 		case *marked:
 			found, err = e.hint, e.err
 		case interface{ RetryAfter() time.Duration }:
-			found, err = hint{asked: true, wait: max(e.RetryAfter(), 0)}, errors.Unwrap(err)
+			if wait := e.RetryAfter(); wait > 0 { // else it does not know
+				found = hint{asked: true, wait: wait, spread: true}
+			}
+			err = errors.Unwrap(err)
 		case interface{ Unwrap() error }:
 			err = e.Unwrap()
 			continue

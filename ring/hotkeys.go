@@ -25,7 +25,7 @@ type HotKeysConfig struct {
 
 // HotKeys finds the keys that take a large share of the requests, with bounded
 // memory however many keys there are. A key whose share stays at or above the
-// threshold is hot within one window, and the sooner the higher its share: after
+// threshold is hot within two windows, mostly one, and the sooner the higher its share: after
 // threshold x window of its own requests. It stops being hot within a few
 // windows after its share has fallen below half the threshold. A key that was
 // asked for less often than half of that is never hot: the estimate can only be

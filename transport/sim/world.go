@@ -137,6 +137,7 @@ func (w *World) up(verb, name string, allowed func(h *host) bool) *Transport {
 		}
 		t = newTransport(w, h)
 		h.transport, h.joined = t, true
+		w.loop.Resume(h.index) // a new process is not stopped
 		w.loop.Restart(h.index)
 	})
 	if t == nil {
@@ -174,11 +175,22 @@ func (w *World) crash(h *host) {
 	h.transport.leave((*conn).crash)
 }
 
-// Pause stops the network of a node, as if its process hung: what arrives and
-// what it sends waits until Resume. Its goroutines and timers cannot be stopped
-// in a bubble: they run on, and see the world fall silent.
+// Pause stops the network of a node that is up, as if its process hung: what
+// arrives and what it sends waits until Resume, or until the node is up again
+// after a crash. Its goroutines and timers cannot be stopped in a bubble: they
+// run on, and see the world fall silent.
 func (w *World) Pause(name string) {
-	w.verb("pause", func() bool { w.loop.Pause(w.index(name)); return true }, name)
+	w.t.Helper()
+	w.verb("pause", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		h := w.host(name)
+		if h.transport == nil {
+			return false
+		}
+		w.loop.Pause(h.index)
+		return true
+	}, name)
 }
 
 // Resume ends Pause. What has waited arrives, and leaves, now and in order.

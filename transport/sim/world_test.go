@@ -479,3 +479,18 @@ func TestInvalidConfigNamesFieldValueAndBound(t *testing.T) {
 		}
 	}
 }
+
+func TestARestartEndsAPause(t *testing.T) {
+	Run(t, Config{}, func(w *World) {
+		a, arrived := w.Join("a"), make(chan string, 1)
+		boot := func(node *Transport) {
+			node.Receive("s", func(_ string, body []byte) { arrived <- string(body) })
+		}
+		boot(w.Join("b"))
+		w.Pause("b")
+		w.Crash("b")
+		w.Restart("b", boot)
+		require.NoError(w.T(), a.Send("b", "s", []byte("hello")))
+		require.Equal(w.T(), "hello", <-arrived)
+	})
+}
