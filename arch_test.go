@@ -51,6 +51,7 @@ var implementations = []string{"transport/mem", "transport/tcp", "transport/sim"
 // goroutines, clocks and I/O belong; "!" names one among the files of a pattern.
 var cores = map[string][]string{
 	"ring":           {"*.go", "!run.go"},
+	"vclock":         {"*.go", "!hybrid.go"}, // reads the clock, unless it is given one
 	"quorum":         {"tally.go", "version.go", "recovery.go", "wire.go"},
 	"internal/event": {"*.go"},
 	"internal/draw":  {"*.go"},

@@ -12,6 +12,7 @@
 // Values and policies need no network:
 //
 //   - [ring] says which node owns a key,
+//   - [vclock] says what happened before what,
 //   - [breaker] stops calling what fails, and bounds what runs at once,
 //   - [retry] tries again, within a budget.
 //
@@ -29,6 +30,7 @@
 // [transport/tcp]: https://pkg.go.dev/github.com/parley-go/parley/transport/tcp
 // [transport/sim]: https://pkg.go.dev/github.com/parley-go/parley/transport/sim
 // [ring]: https://pkg.go.dev/github.com/parley-go/parley/ring
+// [vclock]: https://pkg.go.dev/github.com/parley-go/parley/vclock
 // [breaker]: https://pkg.go.dev/github.com/parley-go/parley/breaker
 // [retry]: https://pkg.go.dev/github.com/parley-go/parley/retry
 // [quorum]: https://pkg.go.dev/github.com/parley-go/parley/quorum

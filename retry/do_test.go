@@ -175,12 +175,12 @@ func TestAfterTakesThePlaceOfTheBackOff(t *testing.T) {
 		err  error
 		want time.Duration
 	}{
-		"after":       {retry.After(errDown, 2*time.Second), 2 * time.Second},
-		"wrapped":     {fmt.Errorf("x: %w", retry.After(errDown, 2*time.Second)), 2 * time.Second},
-		"joined":      {errors.Join(errDown, retry.After(errDown, 2*time.Second)), 2 * time.Second},
-		"outermost":   {retry.After(retry.After(errDown, time.Hour), time.Second), time.Second},
-		"zero":        {retry.After(errDown, 0), 0},
-		"negative":    {retry.After(errDown, -time.Hour), 0},
+		"after":     {retry.After(errDown, 2*time.Second), 2 * time.Second},
+		"wrapped":   {fmt.Errorf("x: %w", retry.After(errDown, 2*time.Second)), 2 * time.Second},
+		"joined":    {errors.Join(errDown, retry.After(errDown, 2*time.Second)), 2 * time.Second},
+		"outermost": {retry.After(retry.After(errDown, time.Hour), time.Second), time.Second},
+		"zero":      {retry.After(errDown, 0), 0},
+		"negative":  {retry.After(errDown, -time.Hour), 0},
 
 		// What an error knows of itself it tells everyone at the same moment.
 		"by a method":             {hinted{errDown, retryAfter(3 * time.Second)}, time.Minute + 3*time.Second},
