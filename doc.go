@@ -14,7 +14,9 @@
 //   - [ring] says which node owns a key,
 //   - [vclock] says what happened before what,
 //   - [breaker] stops calling what fails, and bounds what runs at once,
-//   - [retry] tries again, within a budget.
+//   - [retry] tries again, within a budget,
+//   - [ratelimit] says when something may happen; [ratelimit/shared] says it
+//     for many servers together.
 //
 // Protocols are pure state machines with a driver around them:
 //
@@ -33,5 +35,7 @@
 // [vclock]: https://pkg.go.dev/github.com/parley-go/parley/vclock
 // [breaker]: https://pkg.go.dev/github.com/parley-go/parley/breaker
 // [retry]: https://pkg.go.dev/github.com/parley-go/parley/retry
+// [ratelimit]: https://pkg.go.dev/github.com/parley-go/parley/ratelimit
+// [ratelimit/shared]: https://pkg.go.dev/github.com/parley-go/parley/ratelimit/shared
 // [quorum]: https://pkg.go.dev/github.com/parley-go/parley/quorum
 package parley
