@@ -62,13 +62,17 @@ type owner interface {
 
 // Done gives the permit back with the error of the call, which is classified as
 // in Do: ctx is the caller's. Use it where a call begins and ends in different
-// functions:
+// functions. It cannot see a panic, so give it back as a Failure if the call does
+// not return:
 //
 //	permit, err := b.Acquire(ctx)
 //	if err != nil {
 //		return err
 //	}
-//	defer func() { permit.Done(ctx, err) }()
+//	defer permit.Report(breaker.Failure) // does nothing after Done
+//	err = call(ctx)
+//	permit.Done(ctx, err)
+//	return err
 func (p *Permit) Done(ctx context.Context, err error) {
 	if p.owner != nil {
 		p.Report(p.outcome(ctx, nil, err))

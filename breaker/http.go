@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,13 @@ func RoundTripperFunc(choose func(*http.Request) Guard, next http.RoundTripper) 
 type roundTripper struct {
 	choose func(*http.Request) Guard
 	next   http.RoundTripper
+}
+
+// CloseIdleConnections closes those of the next round tripper, for http.Client.
+func (t *roundTripper) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 func (t *roundTripper) RoundTrip(req *http.Request) (resp *http.Response, err error) {
@@ -134,8 +142,9 @@ func (p *Permit) judgeStatus(status int) Outcome {
 // it is open.
 //
 // The status that next writes is judged as in RoundTripper; a Classify gets it as
-// an int. A request whose client has gone is Ignored if it failed; a panic is
-// otherwise a Failure, and goes on to the server.
+// an int. A request whose client has gone is Ignored if it failed; one whose
+// deadline has passed, as under http.TimeoutHandler, is not. A panic is otherwise a
+// Failure, and goes on to the server.
 func Middleware(g Guard, next http.Handler) http.Handler {
 	return MiddlewareFunc(func(*http.Request) Guard { return g }, next)
 }
@@ -168,7 +177,7 @@ func serve(w http.ResponseWriter, r *http.Request, next http.Handler, p Permit) 
 	recorder, returned := &statusRecorder{ResponseWriter: w}, false
 	outcome := Failure
 	defer func() {
-		if !returned && r.Context().Err() != nil {
+		if !returned && errors.Is(r.Context().Err(), context.Canceled) {
 			outcome = Ignored // the usual end of a handler whose client has gone
 		}
 		p.Report(outcome)
@@ -176,7 +185,7 @@ func serve(w http.ResponseWriter, r *http.Request, next http.Handler, p Permit) 
 	next.ServeHTTP(recorder, r)
 	returned = true
 	switch status := orDefault(recorder.status, http.StatusOK); {
-	case status >= 500 && r.Context().Err() != nil:
+	case status >= 500 && errors.Is(r.Context().Err(), context.Canceled):
 		outcome = Ignored
 	case p.classify != nil:
 		outcome = p.classify(status, nil)

@@ -26,8 +26,9 @@ type KeyedConfig struct {
 // When there is no room for the breaker of a new key, another has to go: a closed
 // one that nobody has asked for lately and that has seen no failures, else any
 // closed one. A breaker that is open, or forced into some mode, stays. If need
-// be, one whose open time is over goes; its key is remembered, and when it comes
-// back it begins half-open, with a probe, and not closed. If even such a one is
+// be, one whose open time is over goes; its key is remembered, for MaxKeys more that
+// go like this, and when it comes back it begins half-open, with a probe, and not
+// closed; so does one in eight of the keys that are new. If even such a one is
 // not to be found, the new key's calls go through a breaker that is forced
 // closed, without protection, and Untracked counts them.
 type Keyed[K comparable] struct {
@@ -83,9 +84,7 @@ func (k *Keyed[K]) nameOf(key string) string {
 // anew: a breaker that has been evicted no longer protects the key. It costs one
 // read lock and one look-up.
 func (k *Keyed[K]) Get(key K) *Breaker {
-	k.mu.RLock()
-	e := k.entries[key]
-	k.mu.RUnlock()
+	e := k.look(key)
 	if e == nil {
 		return k.add(key)
 	}
@@ -93,6 +92,14 @@ func (k *Keyed[K]) Get(key K) *Breaker {
 		e.used.Store(true)
 	}
 	return e.breaker
+}
+
+// look returns the entry of a key; nil if it has none. A key may panic: of an
+// interface type, holding what cannot be compared.
+func (k *Keyed[K]) look(key K) *keyedEntry[K] {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.entries[key]
 }
 
 // add makes the breaker of a new key.
@@ -171,7 +178,7 @@ const (
 	stays
 )
 
-// worth looks at a breaker without changing it.
+// worth looks at a breaker, and makes it open again if its probes are overdue.
 func (e *keyedEntry[K]) worth() int {
 	b := e.breaker
 	g, now := b.current.Load(), b.now()
@@ -179,6 +186,8 @@ func (e *keyedEntry[K]) worth() int {
 	case g.mode != b.config.Mode:
 		return stays
 	case g.state == Open && now < g.until:
+		return stays
+	case g.state == HalfOpen && b.State() == Open: // its probes are overdue
 		return stays
 	case g.state != Closed:
 		return halfOpen
@@ -218,16 +227,19 @@ func (k *Keyed[K]) Untracked() uint64 { return k.untracked.Load() }
 // Changes returns the changes of state of all breakers; see Breaker.Changes.
 func (k *Keyed[K]) Changes(ctx context.Context) iter.Seq[Change] { return k.log.changes(ctx) }
 
-// A keyFilter remembers keys in one bit each: it knows every key that was added,
-// and takes a few others for one. A nil filter knows none.
+// A keyFilter remembers keys in one bit each: it knows the last n keys that were
+// added, and takes a few others for one. A nil filter knows none.
 type keyFilter[K comparable] struct {
 	seed maphash.Seed
 	bits []uint64
+	old  []uint64 // as bits were before they had taken in limit keys
+	room int      // keys until then
 }
 
-// newKeyFilter makes a filter that is wrong about one key in sixteen after n keys.
+// newKeyFilter makes a filter that is wrong about one other key in eight at most.
 func newKeyFilter[K comparable](n int) *keyFilter[K] {
-	return &keyFilter[K]{maphash.MakeSeed(), make([]uint64, (n+3)/4)}
+	words := (n + 3) / 4 // 16 bits a key, in each of two halves
+	return &keyFilter[K]{seed: maphash.MakeSeed(), bits: make([]uint64, words), old: make([]uint64, words), room: n}
 }
 
 func (f *keyFilter[K]) place(key K) (word, bit uint64) {
@@ -237,7 +249,16 @@ func (f *keyFilter[K]) place(key K) (word, bit uint64) {
 
 func (f *keyFilter[K]) add(key K) {
 	word, bit := f.place(key)
+	if f.bits[word]&bit != 0 {
+		return
+	}
+	if f.room == 0 { // or in time every new key would be taken for an old one
+		f.room = 4 * len(f.bits)
+		f.bits, f.old = f.old, f.bits
+		clear(f.bits)
+	}
 	f.bits[word] |= bit
+	f.room--
 }
 
 func (f *keyFilter[K]) has(key K) bool {
@@ -245,5 +266,5 @@ func (f *keyFilter[K]) has(key K) bool {
 		return false
 	}
 	word, bit := f.place(key)
-	return f.bits[word]&bit != 0
+	return (f.bits[word]|f.old[word])&bit != 0
 }

@@ -80,8 +80,7 @@ func (w *countWindow) record(_ int64, failed, slow bool) bool {
 	return w.failures.Load() > 0 || w.slow.Load() > 0
 }
 
-// tally reads the failures first, and they are added last: what is recorded in
-// between can make the rates look lower, never higher.
+// tally may be off by the calls that are being recorded at the moment.
 func (w *countWindow) tally(int64) (t tally) {
 	t.failures, t.slow = w.failures.Load(), w.slow.Load()
 	t.calls = int64(min(w.recorded.Load(), uint64(len(w.slots))))

@@ -151,6 +151,7 @@ func (b *Budget) charge(now int64, n int, alreadyPaid bool) bool {
 		return false
 	}
 	n = int(min(int64(n), b.depth))
+	now = min(now, math.MaxInt64/2) // the sums below must not overflow
 	for {
 		paid := b.paid.Load()
 		limit := now + b.depth*b.interval

@@ -48,10 +48,10 @@ type DeduplicateConfig struct {
 	// gets its response.
 	RejectConcurrent bool
 	// Scope names the client that a request comes from: the same key of two
-	// scopes is two keys, so that nobody is given the response of somebody
-	// else. Default the Authorization header. Set it where clients are told
-	// apart by something else, or where their credentials change between the
-	// attempts. Must be safe for concurrent use.
+	// scopes, or for two hosts, is two keys, so that nobody is given the response
+	// of somebody else. Default the Authorization header. Set it where clients are
+	// told apart by something else, such as a cookie, or where their credentials
+	// change between the attempts. Must be safe for concurrent use.
 	Scope func(r *http.Request) string
 	// Keep reports whether a response with this status is the outcome of the
 	// operation, to be replayed. Where it is not, the next request with the key
@@ -160,7 +160,7 @@ func (d *Deduplicator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "cannot read the request: "+err.Error(), status)
 		return
 	}
-	id := digest([]byte(d.config.Scope(r)), []byte(key))
+	id := digest([]byte(d.config.Scope(r)), []byte(r.Host), []byte(key))
 	d.serve(w, r, id, content)
 }
 

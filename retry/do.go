@@ -67,7 +67,13 @@ func pursue[T any](ctx context.Context, p *Policy, s series, f func(ctx context.
 func timed[T any](timeout time.Duration, f func(ctx context.Context) (T, error)) func(ctx context.Context) (T, error) {
 	return func(ctx context.Context) (value T, err error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer func() { release(value, cancel) }()
+		defer func() {
+			if err != nil { // f has released what it returns with it
+				cancel()
+				return
+			}
+			release(value, cancel)
+		}()
 		return f(ctx)
 	}
 }

@@ -238,12 +238,11 @@ func (r *race[T]) run() (value T, err error) {
 	for {
 		var h hint
 		var failure error
-		select {
-		case <-r.ctx.Done():
-			return value, r.exhausted(ended(r.ctx))
-		case <-timer.C:
-			r.pushed = false
-		case o := <-r.outcomes:
+		o, received, err := r.next(timer.C)
+		if err != nil {
+			return value, err
+		}
+		if received {
 			h, failure = hintOf(o.err), bare(o.err)
 			if decided, value, err := r.receive(&o, h); decided {
 				return value, err
@@ -263,6 +262,26 @@ func (r *race[T]) run() (value T, err error) {
 		case r.received == len(r.cancels):
 			return r.giveUp()
 		}
+	}
+}
+
+// next waits for an outcome, and returns without one when it is time for another
+// call. An outcome that is there comes before the end of the context and before
+// a call that it may make needless.
+func (r *race[T]) next(more <-chan time.Time) (o outcome[T], received bool, err error) {
+	select {
+	case o = <-r.outcomes:
+		return o, true, nil
+	default:
+	}
+	select {
+	case o = <-r.outcomes:
+		return o, true, nil
+	case <-more:
+		r.pushed = false
+		return o, false, nil
+	case <-r.ctx.Done():
+		return o, false, r.exhausted(ended(r.ctx))
 	}
 }
 

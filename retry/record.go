@@ -2,6 +2,7 @@ package retry
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 )
@@ -82,13 +83,29 @@ func (r *recorder) Write(p []byte) (int, error) {
 	} else if !r.lost {
 		r.body = append(r.body, p...)
 	}
-	return r.ResponseWriter.Write(p)
+	n, err := r.ResponseWriter.Write(p)
+	if r.disconnected(err) {
+		return len(p), nil
+	}
+	return n, err
+}
+
+// disconnected reports whether err says that the client has gone while its
+// response is being kept. The handler is not told: it would stop, and half a
+// response would be replayed as the whole.
+func (r *recorder) disconnected(err error) bool {
+	return err != nil && !r.lost && !errors.Is(err, http.ErrBodyNotAllowed) &&
+		!errors.Is(err, http.ErrContentLength) && !errors.Is(err, http.ErrNotSupported) && !errors.Is(err, http.ErrHijacked)
 }
 
 // FlushError sends what is buffered; http.ResponseController asks for it.
 func (r *recorder) FlushError() error {
 	r.begin(http.StatusOK)
-	return http.NewResponseController(r.ResponseWriter).Flush()
+	err := http.NewResponseController(r.ResponseWriter).Flush()
+	if r.disconnected(err) {
+		return nil
+	}
+	return err
 }
 
 // Flush implements http.Flusher.

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,7 +128,8 @@ func (t *repeater) send(req *http.Request) (resp *http.Response, err error) {
 	defer func() { release(resp, func() { cancel(nil) }) }()
 	inTime := func() bool { return true }
 	if d := t.policy.AttemptTimeout; d > 0 {
-		inTime = time.AfterFunc(d, func() { cancel(context.DeadlineExceeded) }).Stop
+		ctx = headerContext{ctx, req.Context()}
+		inTime = time.AfterFunc(d, func() { cancel(errNoHeader) }).Stop
 		defer inTime() // if next panics
 	}
 	resp, err = t.next.RoundTrip(req.WithContext(ctx))
@@ -143,6 +145,33 @@ func (t *repeater) send(req *http.Request) (resp *http.Response, err error) {
 	}
 	return resp, nil
 }
+
+// errNoHeader is the cause that ends the context of an attempt out of time.
+var errNoHeader = errors.New("retry: no header in time")
+
+// A headerContext is the context of an attempt whose time-out ends with the
+// header, which a deadline could not. To those inside it is a deadline all the
+// same: a breaker must not take it for a caller who gave up.
+type headerContext struct {
+	context.Context                 // of the attempt
+	request         context.Context // which it was made from
+}
+
+// Err returns context.DeadlineExceeded after the time-out.
+func (c headerContext) Err() error {
+	err := c.Context.Err()
+	if err != nil && context.Cause(c.Context) == errNoHeader {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// Value hides the inner context from those derived from this one, so that they
+// ask Err.
+func (c headerContext) Value(key any) any { return c.request.Value(key) }
+
+// AfterFunc spares derived contexts a goroutine; see package context.
+func (c headerContext) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(c.Context, f) }
 
 type hedger struct {
 	forwarder
@@ -160,6 +189,9 @@ func (t *hedger) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := t.next.RoundTrip(sent)
 		return own(resp, req), err
 	}
+	// A loser may read the request after its caller was answered, and may then
+	// change it.
+	sent = sent.Clone(req.Context())
 	var begun atomic.Bool
 	resp, err := Hedge(req.Context(), t.policy, func(ctx context.Context) (*http.Response, error) {
 		one := sent
