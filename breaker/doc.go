@@ -55,7 +55,7 @@
 // In nanoseconds on a 2-core server, nothing allocated: a success through a closed
 // Breaker 13, with a window of calls 16, of time 50; a rejection 40, most of it the
 // reading of a clock; a Bulkhead's permit taken and returned 20; an Adaptive's 100;
-// a look-up in a Keyed 20. bench/breaker compares them with other libraries.
+// a look-up in a Keyed 35. bench/breaker compares them with other libraries.
 //
 // # Files
 //
