@@ -45,10 +45,10 @@ type Config struct {
 	// fast path carries no more than this per round trip. Default 256 KiB; from
 	// 16 KiB to 64 MiB.
 	ReadBuffer int
-	// MaxCalls is how many calls may be in flight to one peer, how many may wait
-	// for a connection to it, and how many requests of one peer are taken on at
-	// once. Default 4096; from 1 to 65536.
-	// Between two nodes the smaller one counts.
+	// MaxCalls is how many calls may be in flight to one peer, and how many may
+	// wait for a connection to it. Of one peer's requests, twice as many are
+	// taken on at once, for a handler may outlast its call. Default 4096; from 1
+	// to 65536. Between two nodes the smaller one counts.
 	MaxCalls int
 	// MaxPeers is how many peers this node knows at once, whoever dialled. One
 	// more gets ErrOverflow, or is refused. Default 1024; from 1 to 65536.

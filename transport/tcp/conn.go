@@ -72,12 +72,13 @@ func newConn(p *peer, l *link, remote *hello, first []byte) *conn {
 	}
 	c.calls.limit = int(min(uint64(config.MaxCalls), remote.maxCalls))
 	c.space.L = &c.mu
-	c.in.init(config)
+	c.in.init(config, &p.taken)
 	return c
 }
 
 // start starts the goroutines. The caller is one that Close waits for.
 func (c *conn) start() {
+	c.peer.readers.Add(1)
 	c.t.running.Go(c.read)
 	c.t.running.Go(c.write)
 }
@@ -278,8 +279,11 @@ func (c *conn) sendRequest(w *waiter, timeout uint64, service string, request []
 	}
 	id, ok := c.calls.add(w)
 	if !ok {
-		n := c.calls.count
+		n, limit := c.calls.count, c.calls.limit
 		c.mu.Unlock()
+		if limit == 0 {
+			return 0, transport.ErrClosed // by endCalls
+		}
 		c.peer.count.overflows.Add(1)
 		return 0, fmt.Errorf("%w: %d calls in flight", transport.ErrOverflow, n)
 	}

@@ -12,8 +12,9 @@ const (
 	// maxStreams largest messages a peer.
 	maxStreams = 16
 	// firstAlloc is the most that the first fragment of a payload makes us
-	// allocate: more memory is for who sends more.
-	firstAlloc = 1 << 20
+	// allocate: more memory is for who sends more, at most four times as much as
+	// came.
+	firstAlloc = 128 << 10
 )
 
 // appendFragments appends the payload that header and body make up, as
@@ -84,7 +85,7 @@ func (a *assembly) add(f *frame) (payload []byte, err error) {
 			errFrame, f.offset, len(f.body), f.total, len(p.data), p.total)
 	}
 	if need := len(p.data) + len(f.body); need > cap(p.data) {
-		grown := make([]byte, len(p.data), min(p.total, max(need, 2*cap(p.data))))
+		grown := make([]byte, len(p.data), min(p.total, max(need, 4*cap(p.data))))
 		copy(grown, p.data)
 		p.data = grown
 	}

@@ -107,10 +107,24 @@ func (t *Transport) forgetIdle() {
 func (p *peer) retire(force bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	idle := p.current.Load() == nil && p.attempt == nil && p.dials == 0 && p.inbound == 0
+	idle := p.current.Load() == nil && p.attempt == nil && p.dials == 0 && p.inbound == 0 && p.quiet()
 	if idle && (force || !p.used) {
 		p.evicted = true
 	}
 	p.used = false
 	return p.evicted
+}
+
+// quiet reports whether no handler runs for the peer, of connections that are
+// over: the next one must know of them. The caller holds mu.
+func (p *peer) quiet() bool {
+	if p.taken.count.Load() > 0 {
+		return false
+	}
+	select {
+	case <-p.readDone:
+		return true
+	default:
+		return p.readDone == nil
+	}
 }

@@ -33,6 +33,9 @@ type peer struct {
 	t     *Transport
 	name  string
 	count counters
+	taken taken
+
+	readers atomic.Int32 // of connections, one that reads and those that wait for it
 
 	current atomic.Pointer[conn] // written under mu; nil while there is none
 
@@ -48,6 +51,7 @@ type peer struct {
 	retryAt    time.Time
 	cause      error // of the last failure
 	readDone   chan struct{}
+	newest     hello // of the peer, of all connections
 }
 
 // An attempt is what callers wait for when there is no connection.
@@ -67,6 +71,10 @@ type queued struct {
 // an immediate dial: one that is lost sooner counts as a failed attempt, so that
 // a peer that accepts and hangs up is not dialled in a loop.
 const stableAfter = time.Second
+
+// maxReaders bounds the connections that wait for a handler of an earlier one: a
+// peer cannot come back without end to one that blocks.
+const maxReaders = 8
 
 // errNotChosen says that a connection is not the one that counts.
 var errNotChosen = errors.New("another connection was chosen")
@@ -93,7 +101,7 @@ func (p *peer) send(service string, body []byte) error {
 	if limit := p.t.config.MaxMessage; len(body) > limit {
 		return tooLarge(len(body), limit)
 	}
-	n := len(service) + len(body)
+	n := frameOverhead + fragmentedSize(len(service)+len(body), true) // at least what it takes on the wire
 	if p.queueBytes+n > p.t.config.MaxQueue {
 		p.count.overflows.Add(1)
 		return fmt.Errorf("%w: %d bytes wait for a connection", transport.ErrOverflow, p.queueBytes)
@@ -267,6 +275,7 @@ func (p *peer) adopt(c *conn) (replaced *conn) {
 	replaced = p.current.Load()
 	c.after = p.readDone
 	p.readDone = c.readDone
+	p.newest = c.remote
 	p.retryAt = time.Time{}
 	p.count.connects.Add(1)
 	for _, m := range p.queue {
@@ -319,9 +328,14 @@ func (p *peer) decides() bool { return p.t.name > p.name }
 // supersedes reports whether a new connection takes the place of the current
 // one; the caller holds mu. See the comment of peer for the rules.
 func (p *peer) supersedes(h *hello, dialledHere bool) bool {
+	if p.readers.Load() >= maxReaders {
+		return false
+	}
 	c := p.current.Load()
 	if c == nil || c.over() || c.remote.incarnation != h.incarnation {
-		return true
+		// What the peer sent with a confirm of long ago is older than what came
+		// over a connection that is over by now.
+		return p.decides() || p.newest.incarnation != h.incarnation || h.sequence > p.newest.sequence
 	}
 	if p.decides() && dialledHere {
 		return false

@@ -61,6 +61,7 @@ func (r *reader) run() {
 			return
 		}
 		r.fail(err)
+		r.peer.readers.Add(-1)
 		close(r.readDone)
 	}()
 	for err == nil {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 )
 
 // nameScheme is the scheme of the URI in a certificate that carries a node name
@@ -43,6 +44,9 @@ func newSecurity(user *tls.Config) (*security, error) {
 	if len(user.Certificates) == 0 && (user.GetCertificate == nil || user.GetClientCertificate == nil) {
 		return nil, errors.New("tcp: Config.TLS has no certificate: Certificates is empty, and GetCertificate or GetClientCertificate is nil")
 	}
+	if (user.GetCertificate == nil) != (user.GetClientCertificate == nil) {
+		return nil, errors.New("tcp: Config.TLS has only one of GetCertificate and GetClientCertificate: the other side's certificate would never be rotated")
+	}
 	if user.RootCAs == nil && user.ClientCAs == nil {
 		return nil, errors.New("tcp: Config.TLS.RootCAs is nil: peers must be signed by an authority of the cluster, not of the system")
 	}
@@ -73,12 +77,13 @@ func hardenClient(user *tls.Config) *tls.Config {
 	// by the name that the standard check demands. The node's name is checked
 	// with the hello.
 	c.InsecureSkipVerify = true
+	next, clock := user.VerifyConnection, user.Time
 	c.VerifyConnection = func(s tls.ConnectionState) error {
-		if err := verifyChain(s, roots, x509.ExtKeyUsageServerAuth); err != nil {
+		if err := verifyChain(s, roots, clock, x509.ExtKeyUsageServerAuth); err != nil {
 			return err
 		}
-		if user.VerifyConnection != nil {
-			return user.VerifyConnection(s)
+		if next != nil {
+			return next(s)
 		}
 		return nil
 	}
@@ -108,7 +113,7 @@ func hardenServer(user *tls.Config) *tls.Config {
 	return c
 }
 
-func verifyChain(s tls.ConnectionState, roots *x509.CertPool, usage x509.ExtKeyUsage) error {
+func verifyChain(s tls.ConnectionState, roots *x509.CertPool, clock func() time.Time, usage x509.ExtKeyUsage) error {
 	if len(s.PeerCertificates) == 0 {
 		return errors.New("peer has no certificate")
 	}
@@ -116,8 +121,12 @@ func verifyChain(s tls.ConnectionState, roots *x509.CertPool, usage x509.ExtKeyU
 	for _, c := range s.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
+	var now time.Time // zero: the system's
+	if clock != nil {
+		now = clock()
+	}
 	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage},
+		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/parley-go/parley/internal/service"
 	"github.com/parley-go/parley/transport"
@@ -40,7 +41,7 @@ func (r *request) Reply(response []byte, err error) {
 		s = statusNoService
 	default:
 		text := err.Error()
-		s, response = statusError, []byte(text[:min(len(text), maxErrorText)])
+		s, response = statusError, []byte(text[:min(len(text), maxErrorText, r.conn.limit)])
 	}
 	// Once its time is up the caller must learn just that, not what the handler
 	// made of it; and a node that closes answers nobody.
@@ -57,33 +58,50 @@ var _ service.Replier = (*request)(nil)
 // starts, unless one is on its way already: a handler that blocks never holds up
 // the queue, and quick ones do not cost a wake-up each.
 type incoming struct {
-	maxCount, maxBytes int
+	maxCount, maxBytes int64
+	taken              *taken
 
 	mu          sync.Mutex
 	first, last *request   // wait for a worker
 	slots       []*request // all taken on, by the slot of their number
-	count       int        // of those taken on
-	bytes       int        // of those taken on
 	idle        []*worker
 	waking      bool // a worker was woken and does not run yet
 	closed      bool
+}
+
+// taken counts the requests of one peer that are taken on. Handlers may outlive
+// their connection: a peer that comes back does not start from nothing.
+type taken struct {
+	count, bytes atomic.Int64
+}
+
+// full reports whether there is no room for one more of n bytes. Only one
+// reader of a peer takes requests on at a time, all others only end them.
+func (t *taken) full(in *incoming, n int) bool {
+	return t.count.Load() >= in.maxCount || t.bytes.Load()+int64(n) > in.maxBytes
 }
 
 type worker struct {
 	wake chan struct{} // 1 slot
 }
 
-func (in *incoming) init(config *Config) {
+func (in *incoming) init(config *Config, taken *taken) {
+	in.taken = taken
 	// Twice what the peer was told: it counts a call as over when its response
 	// arrives, or when the caller gives up, we when the handler has returned.
-	in.maxCount = 2 * config.MaxCalls
-	in.maxBytes = config.MaxQueue
+	in.maxCount = int64(2 * config.MaxCalls)
+	in.maxBytes = int64(config.MaxQueue)
 	in.slots = make([]*request, min(config.MaxCalls, 16))
 }
 
 // accept takes requests on, or refuses them.
 func (c *conn) accept(requests []*request) error {
 	in := &c.in
+	for _, r := range requests {
+		if slot := int(r.id & slotMask); slot >= c.t.config.MaxCalls {
+			return fmt.Errorf("%w: call number %d is over the limit of %d calls", errFrame, slot, c.t.config.MaxCalls)
+		}
+	}
 	refused := 0
 	var orphans []*requestContext
 	in.mu.Lock()
@@ -91,17 +109,12 @@ func (c *conn) accept(requests []*request) error {
 		if in.closed {
 			break
 		}
-		slot := int(r.id & slotMask)
-		if slot >= c.t.config.MaxCalls {
-			in.mu.Unlock()
-			return fmt.Errorf("%w: call number %d is over the limit of %d calls", errFrame, slot, c.t.config.MaxCalls)
-		}
-		if in.count >= in.maxCount || in.bytes+len(r.body) > in.maxBytes {
+		if in.taken.full(in, len(r.body)) {
 			requests[refused] = r
 			refused++
 			continue
 		}
-		if before := in.add(r, slot); before != nil {
+		if before := in.add(r, int(r.id&slotMask)); before != nil {
 			orphans = append(orphans, before.ctx)
 		}
 	}
@@ -122,8 +135,8 @@ func (c *conn) accept(requests []*request) error {
 // add queues a request. It returns the one that had its slot before and still
 // runs: the caller has no more use for it. The caller holds mu.
 func (in *incoming) add(r *request, slot int) (before *request) {
-	in.count++
-	in.bytes += len(r.body)
+	in.taken.count.Add(1)
+	in.taken.bytes.Add(int64(len(r.body)))
 	if slot >= len(in.slots) {
 		grown := make([]*request, max(slot+1, 2*len(in.slots)))
 		copy(grown, in.slots)
@@ -228,8 +241,8 @@ func (in *incoming) finish(r *request) {
 
 // remove ends a request; the caller holds mu.
 func (in *incoming) remove(r *request) {
-	in.count--
-	in.bytes -= len(r.body)
+	in.taken.count.Add(-1)
+	in.taken.bytes.Add(-int64(len(r.body)))
 	if slot := r.id & slotMask; in.slots[slot] == r {
 		in.slots[slot] = nil
 	}
@@ -252,26 +265,30 @@ func (in *incoming) cancel(id uint64) {
 
 // cancelAll ends the contexts of all requests.
 func (in *incoming) cancelAll(cause error) {
-	var all []*requestContext
 	in.mu.Lock()
-	for _, r := range in.slots {
-		if r != nil {
-			all = append(all, r.ctx)
-		}
-	}
+	all := in.contexts()
 	in.mu.Unlock()
 	for _, ctx := range all {
 		ctx.end(cause)
 	}
 }
 
+// contexts returns the contexts of all requests; the caller holds mu.
+func (in *incoming) contexts() (all []*requestContext) {
+	for _, r := range in.slots {
+		if r != nil {
+			all = append(all, r.ctx)
+		}
+	}
+	return all
+}
+
 // close ends the contexts of all requests, drops those that wait, and lets the
 // workers go.
 func (in *incoming) close(cause error) {
-	in.cancelAll(cause)
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.closed = true
+	in.closed = true // at once with the look at what there is: nothing slips in between
+	all := in.contexts()
 	for in.first != nil {
 		r := in.first
 		in.first, r.next = r.next, nil
@@ -282,4 +299,8 @@ func (in *incoming) close(cause error) {
 		w.wake <- struct{}{}
 	}
 	in.idle = nil
+	in.mu.Unlock()
+	for _, ctx := range all {
+		ctx.end(cause)
+	}
 }
