@@ -24,8 +24,9 @@
 //
 //   - Never over: in any time t a Limiter lets at most burst + limit*t events
 //     happen, a Window at most its limit in any period. That holds for any number
-//     of goroutines, for times out of order, and through refunds and changes of
-//     the limit.
+//     of goroutines, and through refunds and changes of the limit. A Limiter and
+//     a Keyed keep to it for times out of order, too, but for those of CancelAt; a
+//     Window counts an earlier time as its latest.
 //   - Hardly under: within 0.1% of the limit, from one a year to 10^12 a second.
 //     Nothing is rounded to whole nanoseconds.
 //   - Time is monotonic: a wall clock that is set moves nothing.

@@ -154,12 +154,16 @@ func (m *meter) decision(t *ticket) Decision {
 // backTo returns the tat after a ticket is refunded at clock v; tat itself, or
 // more, if nothing may be given back.
 func (m *meter) backTo(tat int64, t *ticket, v int64) int64 {
+	v = max(v, t.v) // not before it was taken
 	switch units := t.units(); {
-	case tat == t.next: // nobody has taken any since
-		return tat - min(units, tat-v)
+	case tat-m.depth > v && tat == t.next: // the latest promise
+		return tat - units
 	case tat-m.depth > v: // somebody has been promised a later turn
 		return tat
 	default:
+		// That tat is t.next does not say that this is the latest: others may have
+		// given back and taken as much since.
+		//
 		// What has come back by itself since may have been used by others already,
 		// so all of it counts as this ticket's. Then what all tickets together
 		// could give back is never more than what the bucket lacks.
@@ -173,7 +177,7 @@ func (m *meter) backTo(tat int64, t *ticket, v int64) int64 {
 func (m *meter) rescale(tat, v int64, to *meter, w int64) int64 {
 	lacking := tat - v
 	switch {
-	case lacking <= -maxClock:
+	case tat == full: // and only then: a bucket that was used has a past
 		return full
 	case lacking < 0:
 		return w - min(maxClock, mulDiv(-lacking, to.cost, m.cost, false))

@@ -82,7 +82,7 @@ func (d *Decision) appendPolicy(b []byte) []byte {
 func (d *Decision) appendStanding(b []byte) []byte {
 	b = appendString(b, d.Policy)
 	b = append(b, ";r="...)
-	b = strconv.AppendInt(b, int64(max(0, d.Remaining)), 10)
+	b = strconv.AppendInt(b, min(maxInteger, int64(max(0, d.Remaining))), 10)
 	if d.RetryAfter == Never {
 		return b
 	}

@@ -158,7 +158,7 @@ func (k *Keyed[K]) refund(now int64, key K, t keyTicket) {
 	switch {
 	case s.own[key] != t.own || t.outcome != taken:
 	case t.own != nil:
-		t.own.refund(t.ticket, now)
+		t.own.refund(t.ticket, now, false)
 	case s.moves == t.moves:
 		s.refund(now, hash, key, &t.ticket)
 	}

@@ -20,8 +20,9 @@ type Level interface {
 // What earlier levels gave is given back when a later one refuses, as by
 // Reservation.Cancel; since that follows at once, it is all, unless somebody has
 // made a reservation in between. Until then others may be refused for want of
-// it. So together levels never allow more than each alone, and in a close race
-// less. There is no allocation but that of Keyed.Level.
+// it. In a close race levels together allow less than each alone; a call that is
+// held up between taking and giving back may give back up to n that have come back
+// meanwhile. There is no allocation but that of Keyed.Level.
 func AllowAll(now time.Time, n int, levels ...Level) Decision {
 	tightest := Decision{Allowed: true, Remaining: maxBurst}
 	tickets := make([]keyTicket, 0, 8)
@@ -46,7 +47,7 @@ func (l *Limiter) hold(now time.Time, n int) (Decision, keyTicket) {
 	return t.decide(), keyTicket{ticket: t}
 }
 
-func (l *Limiter) giveBack(now time.Time, t keyTicket) { l.refund(t.ticket, l.at(now)) }
+func (l *Limiter) giveBack(now time.Time, t keyTicket) { l.refund(t.ticket, l.at(now), false) }
 
 // Level returns one key's limit as a level for AllowAll. It may be kept.
 func (k *Keyed[K]) Level(key K) Level { return keyLevel[K]{k, key} }

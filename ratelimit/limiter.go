@@ -157,12 +157,15 @@ func (l *Limiter) take(now int64, n int) (t ticket, ok bool) {
 		elapsed := now - b.origin
 		v := elapsed * b.scale
 		if uint64(elapsed+b.low) > uint64(b.span) {
-			if v, ok = l.slowClock(b, now); !ok {
+			if v, ok = l.slowClock(b, now, uint(n-1) < uint(b.burst)); !ok {
 				continue
 			}
 		}
 		if uint(n-1) >= uint(b.burst) {
 			if tat := b.tat.Load(); tat != frozen {
+				if b.cold(v) { // tell what the next event will find
+					tat = max(tat, v+b.depth-b.need(l.warm.first(b.burst)))
+				}
 				return ticket{b, tat, tat, v, edge(n)}, n <= 0
 			}
 			l.awaitReplacement()
@@ -204,11 +207,12 @@ func (t *ticket) decide() Decision {
 }
 
 // slowClock returns the time on the bucket's clock where the quick way does not
-// hold. If the bucket has to be replaced for it, it is, and ok is false.
-func (l *Limiter) slowClock(b *bucket, now int64) (v int64, ok bool) {
+// hold. If the bucket has to be replaced for it, it is, and ok is false. Only an
+// event begins a warm-up, not a look.
+func (l *Limiter) slowClock(b *bucket, now int64, event bool) (v int64, ok bool) {
 	elapsed := now - b.origin
 	v = b.clock(elapsed)
-	if b.ramp != nil && elapsed >= -b.reach && elapsed <= b.reach && !b.cold(v) {
+	if b.ramp != nil && elapsed >= -b.reach && elapsed <= b.reach && !(event && b.cold(v)) {
 		return v, true
 	}
 	l.mu.Lock()
@@ -217,9 +221,9 @@ func (l *Limiter) slowClock(b *bucket, now int64) (v int64, ok bool) {
 		return 0, false
 	}
 	if elapsed < -b.reach && b.tat.Load() != full {
-		return v, true // long before all that has happened: nothing is left for then
+		return full, true // long before all that has happened: nothing is left for then
 	}
-	l.replace(b.meter, now, b.cold(v))
+	l.replace(b.meter, now, event && b.cold(v))
 	return 0, false
 }
 

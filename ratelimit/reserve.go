@@ -64,23 +64,26 @@ func (r *Reservation) delay(now int64) time.Duration {
 
 // Cancel says that the event will not happen, and gives back as many of its
 // tokens as nobody else counts on. That is all of them for the latest
-// reservation. If others have been promised a later turn, they keep it, and it is
-// none; otherwise it is what cannot have come back by itself since. Only the
-// first Cancel counts.
-func (r *Reservation) Cancel() { r.cancel(r.limiter.now()) }
+// reservation before its turn. If others have been promised a later turn, they
+// keep it, and it is none; otherwise it is what cannot have come back by itself
+// since. Only the first Cancel counts.
+func (r *Reservation) Cancel() { r.cancel(0, true) }
 
-// CancelAt is Cancel at the time now.
-func (r *Reservation) CancelAt(now time.Time) { r.cancel(r.limiter.at(now)) }
+// CancelAt is Cancel at the time now, which must not be before the times that the
+// limiter has been told already: what came back until then would be given twice.
+func (r *Reservation) CancelAt(now time.Time) { r.cancel(r.limiter.at(now), false) }
 
-func (r *Reservation) cancel(now int64) {
+func (r *Reservation) cancel(now int64, live bool) {
 	if r.ok && !r.canceled.Swap(true) {
-		r.limiter.refund(r.ticket, now)
+		r.limiter.refund(r.ticket, now, live)
 	}
 }
 
 // refund gives back what may be given back of a ticket. A ticket of a bucket
-// that has been replaced moves on to its successor as the tat did.
-func (l *Limiter) refund(t ticket, now int64) {
+// that has been replaced moves on to its successor as the tat did. If live is
+// set, the time is read once the tat is known: a reading from before could be
+// older than the takings in it.
+func (l *Limiter) refund(t ticket, now int64, live bool) {
 	if t.outcome != taken {
 		return
 	}
@@ -92,6 +95,9 @@ func (l *Limiter) refund(t ticket, now int64) {
 			t = t.moved()
 			l.mu.Unlock()
 			continue
+		}
+		if live {
+			now = l.now()
 		}
 		back := b.backTo(tat, &t, b.clock(now-b.origin))
 		if back >= tat || b.tat.CompareAndSwap(tat, back) {

@@ -31,7 +31,7 @@ func (s *shard[K]) clock(now int64) int64 {
 	switch {
 	case uint64(elapsed+s.meter.reach) <= uint64(2*s.meter.reach):
 	case elapsed < 0 && s.table.count+len(s.faded) > 0:
-		return -maxClock // before all that happened here: as far back as the clock goes
+		return full // before all that happened here: nothing is left of what was used
 	default:
 		s.move(s.meter, now)
 		elapsed = 0

@@ -80,7 +80,10 @@ func (l *Limiter) join(t ticket, most int) (*waiter, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if most > 0 && l.line.size >= most {
-		return nil, ErrFull
+		l.serve(l.bucket.Load(), l.now()) // whose turn has come may not have run yet
+		if l.line.size >= most {
+			return nil, ErrFull
+		}
 	}
 	if !t.bucket.tat.CompareAndSwap(t.tat, t.next) {
 		return nil, nil

@@ -62,8 +62,8 @@ func NewWindow(limit Limit, config WindowConfig) (*Window, error) {
 func (w *Window) Allow() bool { return w.decide(int64(time.Since(w.epoch)), 1).Allowed }
 
 // AllowN counts n events at the time now, all or none, and reports whether they
-// are within the limit. A time before the latest counts as the latest. 0 events
-// or fewer are always allowed.
+// are within the limit. A time before the latest, be that one only of a look or a
+// refusal, counts as the latest. 0 events or fewer are always allowed.
 func (w *Window) AllowN(now time.Time, n int) bool { return w.Decide(now, n).Allowed }
 
 // Decide is AllowN with the whole answer. The decision's Burst is the limit's
