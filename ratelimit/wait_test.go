@@ -3,7 +3,9 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -214,7 +216,7 @@ func TestWaitersKeepTheLimit(t *testing.T) {
 			l := newLimiter(t, limit, burst)
 			var mu sync.Mutex
 			var events []event
-			var order []int
+			turns := map[int]time.Duration{} // of those who waited to the end
 			var waiters sync.WaitGroup
 			add := func(d time.Duration, n int) {
 				mu.Lock()
@@ -243,7 +245,7 @@ func TestWaitersKeepTheLimit(t *testing.T) {
 						if err == nil {
 							add(0, n)
 							mu.Lock()
-							order = append(order, i)
+							turns[i] = time.Since(began)
 							mu.Unlock()
 						}
 					})
@@ -252,8 +254,10 @@ func TestWaitersKeepTheLimit(t *testing.T) {
 			}
 			waiters.Wait()
 			requireWithin(t, events, limit, burst)
-			for i := 1; i < len(order); i++ {
-				require.LessOrEqual(t, order[i-1], order[i]+burst, "seed %d: out of order", seed) // equal turns wake in any order
+			last := time.Duration(0)
+			for _, i := range slices.Sorted(maps.Keys(turns)) {
+				require.LessOrEqual(t, last, turns[i], "seed %d: waiter %d came before an earlier one", seed, i)
+				last = turns[i]
 			}
 			require.Greater(t, len(events), 20)
 		})

@@ -134,3 +134,13 @@ func TestRemoteErrorIsNoSentinel(t *testing.T) {
 		require.NotErrorIs(t, &transport.RemoteError{Message: sentinel.Error()}, sentinel)
 	}
 }
+
+// The names are checked on every Send and Call.
+func BenchmarkCheckName(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := transport.CheckName("service", "raft/append"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

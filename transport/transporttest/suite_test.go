@@ -53,9 +53,9 @@ func ExampleCase() {
 	// SendKeepsOrderOfEachSender
 }
 
-// TestEachCaseFindsItsFault puts transports through the suite that are broken in
+// TestFaultsAreFound puts transports through the suite that are broken in
 // one way each, and names the cases that must find it.
-func TestEachCaseFindsItsFault(t *testing.T) {
+func TestFaultsAreFound(t *testing.T) {
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
 			for name := range strings.FieldsSeq(f.found) {
