@@ -385,6 +385,29 @@ func TestGradientFindsTheCapacityUnderThreefoldOverload(t *testing.T) {
 	}
 }
 
+// Trap: the limiter's own measuring sheds calls of a service that has room for all
+// of them. 600 a second, at random moments, keep 12 of 20 places busy.
+func TestGradientShedsNothingAtACalmStart(t *testing.T) {
+	var shed uint64
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAdaptive(t, breaker.AdaptiveConfig{})
+			s := newService(20, 20*time.Millisecond)
+			random := rand.New(rand.NewPCG(seed, 1))
+			began := time.Now()
+			var wg sync.WaitGroup
+			for time.Since(began) < 2*time.Second {
+				wg.Go(func() { _, _ = breaker.Do(t.Context(), a, s.call) })
+				time.Sleep(time.Duration(random.ExpFloat64() * float64(time.Second) / 600))
+			}
+			wg.Wait()
+			stats := a.Stats()
+			shed += stats.Shed + stats.Rejected
+		})
+	}
+	require.Less(t, shed, uint64(60), "of 24,000: a quarter of a percent")
+}
+
 func TestGradientFollowsACapacityThatChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdaptive(t, breaker.AdaptiveConfig{})

@@ -42,10 +42,12 @@ func (s sample) overload() float64 {
 // first sign of a queue it grows by half each window; while less than half of it is
 // in use it stays as it is.
 //
-// The baseline is measured at the beginning and again every Remeasure: while calls
-// are few, as it is; else the limit is halved, window by window, until that makes
-// calls no faster, and the queue is gone. So a lasting overload is not mistaken for
-// the service's nature. In between, the baseline follows latencies that are lower.
+// The baseline is measured every Remeasure: while calls are few, as it is; else the
+// limit is halved, window by window, until that makes calls no faster, and the
+// queue is gone. So a lasting overload is not mistaken for the service's nature. In
+// between, the baseline follows latencies that are lower. The first is the latency
+// of the first window; if the growth that follows makes calls slower, it had a
+// queue already and the baseline is measured at once.
 // What is left of the family's weaknesses: a service that gets slower for reasons
 // of its own is squeezed until the next measurement.
 //
@@ -72,8 +74,10 @@ func (g Gradient) start() controller { return &gradient{config: g} }
 
 type gradient struct {
 	config     Gradient
-	baseline   float64       // mean latency without a queue, in nanoseconds; 0 before it was measured
+	baseline   float64       // mean latency without a queue, in nanoseconds; 0 before the first window
 	measuredAt time.Duration // when the baseline was last measured
+	assumed    bool          // it is that of the first window, and nothing says that there was no queue
+	asked      float64       // the limit after that, if there are no bounds
 	queued     bool          // there has been a sign of a queue: the fast start is over
 
 	measuring bool    // the limit is being halved
@@ -85,6 +89,10 @@ type gradient struct {
 // they were queueing.
 const stillDraining = 0.75
 
+// fastStart is the growth of the limit in each window before the first sign of a
+// queue.
+const fastStart = 1.5
+
 func (g *gradient) next(limit float64, s sample) float64 {
 	keep := 1 - s.overload()/2
 	if s.overloads > 0 {
@@ -95,6 +103,7 @@ func (g *gradient) next(limit float64, s sample) float64 {
 	}
 	latency := float64(s.latency)
 	idle := float64(s.peak) < limit/2 // nobody has tried the limit
+	fresh := g.baseline > 0 && s.now-g.measuredAt < g.config.Remeasure
 	switch {
 	case g.measuring && latency < stillDraining*g.last:
 		g.last = latency
@@ -102,13 +111,16 @@ func (g *gradient) next(limit float64, s sample) float64 {
 	case g.measuring:
 		g.measure(latency, s.now)
 		return min(g.before, 4*limit) * keep
-	case g.baseline > 0 && s.now-g.measuredAt < g.config.Remeasure:
-		g.follow(latency, s.successes)
-	case idle:
+	case g.baseline == 0 && s.overloads == 0: // halving now could be what sheds the first calls
 		g.measure(latency, s.now)
-	default:
+		g.assumed = !idle
+	case idle && (!fresh || g.assumed):
+		g.measure(latency, s.now)
+	case !fresh || g.assumed && g.doubtful(limit, latency, s):
 		g.measuring, g.before, g.last = true, limit, latency
 		return limit / 2
+	default:
+		g.follow(latency, s.successes)
 	}
 
 	if idle {
@@ -119,13 +131,22 @@ func (g *gradient) next(limit float64, s sample) float64 {
 		g.queued = true
 	}
 	if !g.queued {
-		return limit * 1.5
+		g.asked = limit * fastStart
+		return g.asked
 	}
 	return limit*slope*keep + math.Sqrt(limit)
 }
 
 func (g *gradient) measure(latency float64, now time.Duration) {
-	g.baseline, g.measuredAt, g.measuring = latency, now, false
+	g.baseline, g.measuredAt, g.measuring, g.assumed = latency, now, false, false
+}
+
+// doubtful reports whether the first window may have had a queue: if so, calls
+// take longer in proportion as the limit has grown. Where it could not grow, that
+// all of it is in use is reason enough.
+func (g *gradient) doubtful(limit, latency float64, s sample) bool {
+	bounded := limit < g.asked && s.peak >= int(limit)
+	return s.overloads > 0 || bounded || latency > (1+fastStart)/2*g.baseline
 }
 
 // follow moves the baseline towards a lower latency, the further the more calls

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -45,13 +46,33 @@ func TestGradientGrowsByHalfUntilTheFirstQueue(t *testing.T) {
 	require.Less(t, limits[24], 2500.0)
 }
 
-func TestGradientMeasuresAtOnceHoweverFarTheLimitIsOff(t *testing.T) {
-	p := &plant{capacity: 10, base: 10 * time.Millisecond}
-	c := newGradient(t)
-	limits := p.run(c, 10_000, 14)
-	g := c.(*gradient)
-	require.InDelta(t, 10e6, g.baseline, 1e6, "10 ms, not what calls took in the queue: %.0f", limits)
-	require.Less(t, limits[13], 40.0, "not back to where the queue was")
+func TestGradientMeasuresHoweverFarTheLimitIsOff(t *testing.T) {
+	for name, most := range map[string]float64{"free to grow": math.Inf(1), "at its bound": 10_000} {
+		p := &plant{capacity: 10, base: 10 * time.Millisecond}
+		c := newGradient(t)
+		limit := 10_000.0
+		for range 17 {
+			limit = min(most, c.next(limit, p.window(limit)))
+		}
+		g := c.(*gradient)
+		require.InDelta(t, 10e6, g.baseline, 1e6, "%s: 10 ms, not what calls took in the queue", name)
+		require.Less(t, limit, 40.0, "%s: not back to where the queue was", name)
+	}
+}
+
+// A start under a load that the service can bear is no reason to halve the limit,
+// nor is a limit that only just holds it.
+func TestGradientDoesNotHalveTheLimitAtACalmStart(t *testing.T) {
+	for _, used := range []int{5, 12, 20} {
+		c := newGradient(t)
+		limit := 20.0
+		for i := range 100 {
+			now := time.Duration(i+1) * 100 * time.Millisecond
+			limit = c.next(limit, sample{now: now, latency: 20 * time.Millisecond, successes: 60, peak: used})
+			require.GreaterOrEqual(t, limit, 20.0, "%d in use, window %d", used, i)
+		}
+		require.Less(t, limit, 70.0, "twice of what is in use is enough")
+	}
 }
 
 func TestGradientRestsALittleOverTheCapacity(t *testing.T) {

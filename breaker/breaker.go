@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parley-go/parley/internal/stripe"
 )
 
 // State is what a Breaker does with calls.
@@ -101,7 +103,7 @@ func New(config Config) (*Breaker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newBreaker(c, c.Name, c.Seed, stripes(), &changeLog{}), nil
+	return newBreaker(c, c.Name, c.Seed, stripe.Count(), &changeLog{}), nil
 }
 
 // newBreaker makes a breaker from a complete configuration, which it may share.

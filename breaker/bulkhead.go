@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/parley-go/parley/internal/stripe"
 )
 
 // BulkheadConfig says how many calls a Bulkhead lets run and wait. The zero value
@@ -99,7 +101,7 @@ func NewBulkhead(config BulkheadConfig) (*Bulkhead, error) {
 		return nil, err
 	}
 	b := &Bulkhead{
-		cells: make([]permitCell, stripes()),
+		cells: make([]permitCell, stripe.Count()),
 		limit: c.Concurrent, free: c.Concurrent, waiting: c.Waiting,
 	}
 	b.plain = class{b, Class{Weight: 1}}
@@ -134,7 +136,7 @@ func (c *class) Acquire(ctx context.Context) (Permit, error) {
 		return Permit{}, contextError(ctx)
 	}
 	b := c.bulkhead
-	home := stripe(len(b.cells))
+	home := stripe.Of(len(b.cells))
 	p := Permit{owner: c, start: int64(home)} // it goes back to where the next call from here looks for it
 	cell := &b.cells[home].n
 	if n := cell.Load(); n >= int64(c.Weight) && b.strict.Load() == 0 && cell.CompareAndSwap(n, n-int64(c.Weight)) {

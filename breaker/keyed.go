@@ -7,6 +7,8 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+
+	"github.com/parley-go/parley/internal/stripe"
 )
 
 // KeyedConfig says how the breakers of a Keyed work. The zero value keeps 10,000
@@ -69,7 +71,7 @@ func NewKeyed[K comparable](config KeyedConfig) (*Keyed[K], error) {
 	spare := *c
 	spare.Mode = ForceClosed
 	k := &Keyed[K]{config: c, log: &changeLog{}, limit: limit, entries: map[K]*keyedEntry[K]{}}
-	k.spare = newBreaker(&spare, k.nameOf("(untracked)"), 0, stripes(), k.log)
+	k.spare = newBreaker(&spare, k.nameOf("(untracked)"), 0, stripe.Count(), k.log)
 	return k, nil
 }
 

@@ -127,6 +127,22 @@ func ExampleKeyed() {
 	// 2 1
 }
 
+func ExampleKeyed_Wait() {
+	hosts, err := ratelimit.NewKeyed[string](ratelimit.KeyedConfig{Limit: ratelimit.Per(100, time.Second), Burst: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	began := time.Now()
+	for range 3 { // a polite crawler: a host gets a request each 10 ms
+		if err := hosts.Wait(context.Background(), "example.org"); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(time.Since(began) >= 20*time.Millisecond)
+	// Output: true
+}
+
 func ExampleAllowAll() {
 	users, err := ratelimit.NewKeyed[string](ratelimit.KeyedConfig{Limit: ratelimit.Per(1, time.Second), Burst: 5})
 	if err != nil {

@@ -38,8 +38,12 @@ type KeyedConfig struct {
 // unknown keys may be limited too early while it lasts, for as long as a bucket
 // takes to fill, and no known one ever is.
 //
+// Keys are compared as those of a map are. So a key that is not equal to itself,
+// such as a NaN, is another one in each call and never limited, and an interface
+// that holds what cannot be compared, such as a slice, panics.
+//
 // A call costs a hash, a lock shared with one key in 64, and a look-up; it
-// allocates nothing, but for memory to grow.
+// allocates nothing, but for memory to grow and to wait.
 type Keyed[K comparable] struct {
 	epoch  time.Time
 	seed   maphash.Seed
@@ -146,7 +150,7 @@ func (k *Keyed[K]) decide(now int64, key K, n int) (Decision, keyTicket) {
 
 type keyTicket struct {
 	ticket
-	own   *Limiter
+	own   *ownLimit
 	moves uint64
 }
 
@@ -158,7 +162,7 @@ func (k *Keyed[K]) refund(now int64, key K, t keyTicket) {
 	switch {
 	case s.own[key] != t.own || t.outcome != taken:
 	case t.own != nil:
-		t.own.refund(t.ticket, now, false)
+		t.own.limiter.refund(t.ticket, now, false)
 	case s.moves == t.moves:
 		s.refund(now, hash, key, &t.ticket)
 	}
@@ -187,6 +191,11 @@ func (k *Keyed[K]) setLimit(now int64, limit Limit, burst int) error {
 		s := &k.shards[i]
 		s.mu.Lock()
 		s.move(m, now)
+		for _, o := range s.own {
+			if !o.set {
+				_ = o.limiter.setLimit(now, limit, burst) // which have been checked
+			}
+		}
 		s.mu.Unlock()
 	}
 	return nil
@@ -196,7 +205,7 @@ func (k *Keyed[K]) setLimit(now int64, limit Limit, burst int) error {
 // puts it back under that of all. What is lacking in its bucket stays lacking.
 // Such a key does not count as one of MaxKeys and is never evicted; it takes about
 // 300 bytes. So it is for the customers that have a contract, not for every key.
-// The error is that of New.
+// The error is that of New, and one for a key that is not equal to itself.
 func (k *Keyed[K]) SetKeyLimit(key K, limit Limit, burst int) error {
 	return k.setKeyLimit(k.now(), key, limit, burst)
 }
@@ -214,21 +223,14 @@ func (k *Keyed[K]) setKeyLimit(now int64, key K, limit Limit, burst int) error {
 		s.clearOwn(now, hash, key)
 		return nil
 	}
-	m, err := newMeter(limit, burst, "Limit", "burst")
-	if err != nil {
-		return err
-	}
-	if l := s.own[key]; l != nil {
-		return l.setLimit(now, limit, burst)
-	}
-	s.setOwn(now, k.epoch, hash, key, m)
-	return nil
+	return s.setOwn(now, k.epoch, hash, key, limit, burst)
 }
 
 // KeyedStats is a snapshot of a Keyed.
 type KeyedStats struct {
-	// Keys is how many keys are kept, and Own how many have their own limit.
-	Keys, Own int
+	// Keys is how many keys are kept, Own how many have their own limit, and
+	// Waiting how many callers of Wait stand in a line.
+	Keys, Own, Waiting int
 	// Evicted is how many keys have been removed, and Early how many of them while
 	// their buckets were not full: if it grows, MaxKeys is too small for the keys
 	// that are limited at one time, or somebody floods the limiter with new ones.
@@ -241,7 +243,12 @@ func (k *Keyed[K]) Stats() (sum KeyedStats) {
 		s := &k.shards[i]
 		s.mu.Lock()
 		sum.Keys += s.table.count
-		sum.Own += len(s.own)
+		for _, o := range s.own {
+			sum.Waiting += o.waiting
+			if o.set {
+				sum.Own++
+			}
+		}
 		sum.Evicted += s.evicted
 		sum.Early += s.early
 		s.mu.Unlock()

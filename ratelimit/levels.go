@@ -19,7 +19,7 @@ type Level interface {
 //
 // What earlier levels gave is given back when a later one refuses, as by
 // Reservation.Cancel; since that follows at once, it is all, unless somebody has
-// made a reservation in between. Until then others may be refused for want of
+// made a reservation in between, or begun or ended to wait for the same key. Until then others may be refused for want of
 // it. In a close race levels together allow less than each alone; a call that is
 // held up between taking and giving back may give back up to n that have come back
 // meanwhile. There is no allocation but that of Keyed.Level.

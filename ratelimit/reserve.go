@@ -92,7 +92,9 @@ func (l *Limiter) refund(t ticket, now int64, live bool) {
 		tat := b.tat.Load()
 		if tat == frozen {
 			l.mu.Lock() // whoever froze it has now said where it went
-			t = t.moved()
+			if l.shut(b); b.next != nil {
+				t = t.moved()
+			}
 			l.mu.Unlock()
 			continue
 		}

@@ -1,9 +1,6 @@
 package ratelimit
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // A shard holds a part of the keys of a Keyed. Everything in it is guarded by mu.
 //
@@ -17,10 +14,10 @@ type shard[K comparable] struct {
 	meter  meter
 	origin int64 // where the meter's clock is 0, on the limiter's clock
 	table  table[K]
-	most   int            // keys in the table
-	faded  []int64        // a tat for each slot; nil until a key was evicted
-	own    map[K]*Limiter // of the keys with a limit of their own, which are not in the table
-	moves  uint64         // of the meter or the origin: tickets from before are void
+	most   int             // keys in the table
+	faded  []int64         // a tat for each slot; nil until a key was evicted
+	own    map[K]*ownLimit // of the keys that have a Limiter, which are not in the table
+	moves  uint64          // of the meter or the origin: tickets from before are void
 
 	evicted, early uint64
 }
@@ -56,8 +53,8 @@ func (s *shard[K]) move(m meter, now int64) {
 
 // attempt takes n tokens of a key, under its own limit if it has one.
 func (s *shard[K]) attempt(now int64, hash uint32, key K, n int) ticket {
-	if l := s.own[key]; l != nil {
-		t, _ := l.take(now, n)
+	if o := s.own[key]; o != nil {
+		t, _ := o.limiter.take(now, n)
 		return t
 	}
 	return s.take(now, hash, key, n)
@@ -163,19 +160,24 @@ func (s *shard[K]) evict(v int64) {
 	s.fade(victim)
 }
 
-// fade removes the key at place i; its slot remembers its tat. That is done for a
-// full bucket, too: the next call may come with an earlier time.
+// fade removes the key at place i.
 func (s *shard[K]) fade(i int) {
+	s.remember(s.table.cells[i].hash, s.table.cells[i].tat)
+	s.table.remove(i)
+	s.evicted++
+}
+
+// remember makes the slot of a key that is not kept remember its tat. That is done
+// for a full bucket, too: the next call may come with an earlier time.
+func (s *shard[K]) remember(hash uint32, tat int64) {
 	if s.faded == nil {
 		s.faded = make([]int64, max(16, s.most/16))
 		for i := range s.faded {
 			s.faded[i] = full
 		}
 	}
-	slot := &s.faded[s.table.cells[i].hash%uint32(len(s.faded))]
-	*slot = max(*slot, s.table.cells[i].tat)
-	s.table.remove(i)
-	s.evicted++
+	slot := &s.faded[hash%uint32(len(s.faded))]
+	*slot = max(*slot, tat)
 }
 
 // refund gives back what may be given back of a ticket.
@@ -186,38 +188,4 @@ func (s *shard[K]) refund(now int64, hash uint32, key K, t *ticket) {
 	}
 	c := &s.table.cells[i]
 	c.tat = min(c.tat, s.meter.backTo(c.tat, t, s.clock(now)))
-}
-
-// setOwn gives a key a limit of its own, with what is lacking in its bucket.
-func (s *shard[K]) setOwn(now int64, epoch time.Time, hash uint32, key K, m meter) {
-	v := s.clock(now)
-	tat := s.fadedTat(hash)
-	if i := s.table.find(hash, key); i >= 0 {
-		tat = s.table.cells[i].tat
-		s.table.remove(i)
-	}
-	l := &Limiter{epoch: epoch}
-	l.bucket.Store(newBucket(m, now, s.meter.rescale(tat, v, &m, 0)))
-	if s.own == nil {
-		s.own = map[K]*Limiter{}
-	}
-	s.own[key] = l
-}
-
-// clearOwn takes a key's own limit away, and keeps what is lacking.
-func (s *shard[K]) clearOwn(now int64, hash uint32, key K) {
-	l := s.own[key]
-	if l == nil {
-		return
-	}
-	delete(s.own, key)
-	l.mu.Lock()
-	b := l.bucket.Load()
-	v, w := b.clock(now-b.origin), s.clock(now)
-	tat := b.rescale(b.tat.Load(), v, &s.meter, w)
-	l.mu.Unlock()
-	if tat > w {
-		s.makeRoom(w)
-		s.table.add(cell[K]{tat, key, hash})
-	}
 }

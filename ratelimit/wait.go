@@ -37,10 +37,8 @@ func (l *Limiter) wait(ctx context.Context, n, most int) error {
 			return ErrOverBurst
 		}
 		after := time.Duration(t.bucket.when(t.next-t.bucket.depth) - now)
-		deadline, bounded := ctx.Deadline()
-		late := bounded && time.Until(deadline) < after
-		if late || t.tooFar() {
-			return &LimitedError{RetryAfter: after, deadline: late}
+		if err := inVain(ctx, after, t.next-t.bucket.depth-t.v); err != nil {
+			return err
 		}
 		w, err := l.join(t, most)
 		if err != nil {
@@ -50,6 +48,17 @@ func (l *Limiter) wait(ctx context.Context, n, most int) error {
 			return l.stand(ctx, w)
 		}
 	}
+}
+
+// inVain returns the error of a wait that is too long for ctx, or for a meter, on
+// whose clock it takes so many units.
+func inVain(ctx context.Context, after time.Duration, units int64) error {
+	deadline, bounded := ctx.Deadline()
+	late := bounded && time.Until(deadline) < after
+	if late || units > maxAhead {
+		return &LimitedError{RetryAfter: after, deadline: late}
+	}
+	return nil
 }
 
 // A line is those who wait for a limiter, in order. Their tokens have been taken

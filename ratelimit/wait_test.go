@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/ratelimit"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,7 +34,7 @@ func TestWaitKeepsTheLimitAndTheOrder(t *testing.T) {
 			queue(t, t.Context(), l, 1, func(err error) {
 				mu.Lock()
 				defer mu.Unlock()
-				require.NoError(t, err)
+				assert.NoError(t, err)
 				order, at = append(order, i), append(at, time.Since(began))
 			})
 		}
@@ -56,7 +57,7 @@ func TestTrapBigWaiterStarvesSmallOnesOrSmallOnesABigOne(t *testing.T) {
 			queue(t, t.Context(), l, n, func(err error) {
 				mu.Lock()
 				defer mu.Unlock()
-				require.NoError(t, err)
+				assert.NoError(t, err)
 				at[name] = time.Since(began)
 			})
 		}
@@ -89,15 +90,15 @@ func TestTrapCancelledWaiterKeepsItsPermit(t *testing.T) {
 			for i, n := range []int{1, 2, 1, 1} {
 				if i == victim {
 					queue(t, ctx, l, n, func(err error) {
-						require.ErrorIs(t, err, context.Canceled)
-						require.ErrorIs(t, err, cause)
+						assert.ErrorIs(t, err, context.Canceled)
+						assert.ErrorIs(t, err, cause)
 					})
 					continue
 				}
 				queue(t, t.Context(), l, n, func(err error) {
 					mu.Lock()
 					defer mu.Unlock()
-					require.NoError(t, err)
+					assert.NoError(t, err)
 					at = append(at, time.Since(began))
 				})
 			}
@@ -190,7 +191,7 @@ func TestSetLimitMovesWaiters(t *testing.T) {
 			queue(t, t.Context(), l, n, func(err error) {
 				mu.Lock()
 				defer mu.Unlock()
-				require.NoError(t, err)
+				assert.NoError(t, err)
 				at = append(at, time.Since(began))
 			})
 		}
@@ -272,7 +273,7 @@ func TestThousandWaiters(t *testing.T) {
 		for range 1000 {
 			wg.Go(func() {
 				for range 3 {
-					require.NoError(t, l.Wait(t.Context()))
+					assert.NoError(t, l.Wait(t.Context()))
 				}
 			})
 		}

@@ -65,17 +65,33 @@ type ramp struct {
 	period int64 // nanoseconds; 0 if this bucket is warm from its beginning
 	from   float64
 	lag    int64 // how far behind the clock stays for ever, in units
-	idle   int64 // units that a full bucket rests before it is cold
+	idle   int64 // nanoseconds that a full bucket rests before it is cold
 }
 
 func (c *WarmConfig) ramp(m *meter, cold bool) *ramp {
-	idle := int64(c.Idle) * m.scale
 	if !cold {
-		return &ramp{idle: idle}
+		return &ramp{idle: int64(c.Idle)}
 	}
-	r := &ramp{period: int64(c.Period), from: c.From, idle: idle}
+	r := &ramp{period: int64(c.Period), from: c.From, idle: int64(c.Idle)}
 	r.lag = r.period*m.scale - r.rising(r.period, m.scale)
 	return r
+}
+
+// cold reports whether the bucket warms up and has rested for so long, at v, that
+// it has to begin again.
+func (b *bucket) cold(v int64) bool {
+	if b.ramp == nil {
+		return false
+	}
+	tat := b.tat.Load()
+	rest := v - tat
+	switch {
+	case rest <= 0: // not full yet
+		return false
+	case rest > b.ramp.idle*b.scale: // the clock never runs faster
+		return true
+	}
+	return b.ramp.period > 0 && b.when(v)-b.when(tat) > b.ramp.idle
 }
 
 // rising is the clock during the period: the integral of a speed that grows

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"time"
 )
@@ -29,6 +30,16 @@ type DeduplicateConfig struct {
 	// MaxBytes bounds the memory of all responses kept. Default 64 MiB; at
 	// least MaxResponse + 1 KiB.
 	MaxBytes int64
+	// MaxBuffered bounds the memory, in bytes, that requests with a key take while
+	// they run or wait: their bodies, and the responses that are being recorded.
+	// Where it is reached, a further request is answered with 503, and a response
+	// counts as too large to keep. Default 64 MiB, or MaxRequest + MaxResponse,
+	// which is the least, if that is more.
+	MaxBuffered int64
+	// MaxWaiting is how many requests may wait at a time for the first of their
+	// key, over all keys. Further ones are answered with 503. Default 1,000;
+	// bounds 1 to 1e6.
+	MaxWaiting int
 	// MaxRequest is the longest body, in bytes, of a request that bears a key.
 	// It is read whole before the handler sees it, to tell a repeated request
 	// from another one under the same key. Default 1 MiB; must not be negative.
@@ -64,6 +75,8 @@ const (
 	defaultTTL         = 24 * time.Hour
 	defaultMaxEntries  = 10_000
 	defaultMaxBytes    = 64 << 20
+	defaultMaxBuffered = 64 << 20
+	defaultMaxWaiting  = 1000
 	defaultMaxRequest  = 1 << 20
 	defaultMaxResponse = 64 << 10
 )
@@ -74,6 +87,8 @@ func (c *DeduplicateConfig) setDefaults() error {
 		return invalid("DeduplicateConfig.TTL", c.TTL, "above 0, or 0 for 24h")
 	case c.MaxEntries < 0 || c.MaxEntries > 1e8:
 		return invalid("DeduplicateConfig.MaxEntries", c.MaxEntries, "1 to 1e8, or 0 for 10000")
+	case c.MaxWaiting < 0 || c.MaxWaiting > 1e6:
+		return invalid("DeduplicateConfig.MaxWaiting", c.MaxWaiting, "1 to 1e6, or 0 for 1000")
 	case c.MaxRequest < 0:
 		return invalid("DeduplicateConfig.MaxRequest", c.MaxRequest, "above 0, or 0 for 1 MiB")
 	case c.MaxResponse < 0:
@@ -82,10 +97,16 @@ func (c *DeduplicateConfig) setDefaults() error {
 	c.TTL = cmp.Or(c.TTL, defaultTTL)
 	c.MaxEntries = cmp.Or(c.MaxEntries, defaultMaxEntries)
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxBytes)
+	c.MaxWaiting = cmp.Or(c.MaxWaiting, defaultMaxWaiting)
 	c.MaxRequest = cmp.Or(c.MaxRequest, defaultMaxRequest)
 	c.MaxResponse = cmp.Or(c.MaxResponse, defaultMaxResponse)
 	if c.MaxBytes-entryBytes < c.MaxResponse {
 		return invalid("DeduplicateConfig.MaxBytes", c.MaxBytes, fmt.Sprintf("at least MaxResponse + 1 KiB, %d, or 0 for 64 MiB", c.MaxResponse+entryBytes))
+	}
+	least := c.MaxRequest + min(c.MaxResponse, math.MaxInt64-c.MaxRequest)
+	c.MaxBuffered = cmp.Or(c.MaxBuffered, max(defaultMaxBuffered, least))
+	if c.MaxBuffered < least {
+		return invalid("DeduplicateConfig.MaxBuffered", c.MaxBuffered, fmt.Sprintf("at least MaxRequest + MaxResponse, %d, or 0 for 64 MiB", least))
 	}
 	if c.Scope == nil {
 		c.Scope = func(r *http.Request) string { return r.Header.Get("Authorization") }
@@ -109,7 +130,9 @@ func (c *DeduplicateConfig) setDefaults() error {
 //   - 422 if the key was used for another request: another method, address,
 //     type of content or body;
 //   - 400 for a key that is missing where it is required, or malformed;
-//   - 413 for a request too large; 503 if all keys in memory are running.
+//   - 413 for a request too large;
+//   - 503 with Retry-After if all keys in memory are running, or MaxBuffered or
+//     MaxWaiting is reached.
 //
 // GET, HEAD, OPTIONS and TRACE pass, and so do requests without a key. A
 // handler that panics has no outcome, nor has one that, after its client has
@@ -117,11 +140,15 @@ func (c *DeduplicateConfig) setDefaults() error {
 // it again. So may a handler be run again after its response was evicted or the
 // process restarted: the memory is that of one process.
 //
-// Trailers, responses after a 101, and hijacked connections are not replayed.
+// Of the header, a replay repeats what the handler behind it has set, added and
+// deleted, not what those in front of it had set before, such as the number of a
+// request: they do it again. Trailers, responses after a 101, and hijacked
+// connections are not replayed.
 type Deduplicator struct {
 	next   http.Handler
 	config DeduplicateConfig
 	memory memory
+	room   quota // of MaxBuffered
 }
 
 // Deduplicate returns a handler that passes each operation once to next, or an
@@ -132,6 +159,7 @@ func Deduplicate(next http.Handler, c DeduplicateConfig) (*Deduplicator, error) 
 	}
 	d := &Deduplicator{next: next, config: c}
 	d.memory.init(c.MaxEntries, c.MaxBytes, c.TTL)
+	d.room.left.Store(c.MaxBuffered)
 	return d, nil
 }
 
@@ -151,26 +179,25 @@ func (d *Deduplicator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("want an %s of 1 to %d visible ASCII characters", KeyHeader, MaxKey), http.StatusBadRequest)
 		return
 	}
-	r, content, err := d.buffered(w, r)
+	held := &loan{from: &d.room}
+	defer held.giveBack()
+	r, content, err := d.buffered(w, r, held)
 	if err != nil {
-		status := http.StatusBadRequest
-		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		http.Error(w, "cannot read the request: "+err.Error(), status)
+		d.unreadable(w, err)
 		return
 	}
 	id := digest([]byte(d.config.Scope(r)), []byte(r.Host), []byte(key))
-	d.serve(w, r, id, content)
+	d.serve(w, r, id, content, held)
 }
 
 // buffered reads the body of a request, and returns the request with a body that
 // can be read, and a digest of all that makes it the same request.
-func (d *Deduplicator) buffered(w http.ResponseWriter, r *http.Request) (*http.Request, [sha256.Size]byte, error) {
+func (d *Deduplicator) buffered(w http.ResponseWriter, r *http.Request, held *loan) (*http.Request, [sha256.Size]byte, error) {
 	var body []byte
 	if r.Body != nil && r.Body != http.NoBody {
 		var err error
-		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, d.config.MaxRequest)); err != nil {
+		limited := http.MaxBytesReader(w, r.Body, d.config.MaxRequest)
+		if body, err = io.ReadAll(meteredReader{limited, held}); err != nil {
 			return r, [sha256.Size]byte{}, err
 		}
 		again := *r
@@ -179,6 +206,26 @@ func (d *Deduplicator) buffered(w http.ResponseWriter, r *http.Request) (*http.R
 	}
 	content := digest([]byte(r.Method), []byte(r.URL.RequestURI()), []byte(r.Header.Get("Content-Type")), body)
 	return r, content, nil
+}
+
+// unreadable answers a request whose body could not be read.
+func (d *Deduplicator) unreadable(w http.ResponseWriter, err error) {
+	status := http.StatusBadRequest
+	if errors.Is(err, errNoRoom) {
+		d.refuse(w, "too much is under way")
+		return
+	}
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	http.Error(w, "cannot read the request: "+err.Error(), status)
+}
+
+// refuse asks the client to come back when there is room.
+func (d *Deduplicator) refuse(w http.ResponseWriter, why string) {
+	d.memory.refused.Add(1)
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
 // digest hashes parts so that no two lists of parts look alike.
@@ -194,32 +241,26 @@ func digest(parts ...[]byte) (sum [sha256.Size]byte) {
 
 // serve runs the handler if the request is the first of its key, and else
 // answers from memory.
-func (d *Deduplicator) serve(w http.ResponseWriter, r *http.Request, id, content [sha256.Size]byte) {
+func (d *Deduplicator) serve(w http.ResponseWriter, r *http.Request, id, content [sha256.Size]byte, held *loan) {
 	for {
 		e, first := d.memory.claim(time.Now(), id, content)
 		switch {
 		case e == nil:
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many operations are running", http.StatusServiceUnavailable)
+			d.refuse(w, "too many operations are running")
 			return
 		case first:
-			d.run(w, r, e)
+			d.run(w, r, e, held)
 			return
 		case e.content != content:
 			d.memory.mismatched.Add(1)
 			http.Error(w, "the "+KeyHeader+" was used for another request", http.StatusUnprocessableEntity)
 			return
-		}
-		if d.config.RejectConcurrent && !e.over() {
+		case !e.over() && d.config.RejectConcurrent:
 			d.memory.conflicts.Add(1)
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "the first request with this "+KeyHeader+" is still running", http.StatusConflict)
+			http.Error(w, stillRunning, http.StatusConflict)
 			return
-		}
-		select {
-		case <-e.done:
-		case <-r.Context().Done(): // never an empty 200, which would say that it was done
-			http.Error(w, "the first request with this "+KeyHeader+" is still running", http.StatusServiceUnavailable)
+		case !e.over() && !d.await(w, r, e):
 			return
 		}
 		if e.response != nil {
@@ -230,10 +271,29 @@ func (d *Deduplicator) serve(w http.ResponseWriter, r *http.Request, id, content
 	}
 }
 
+const stillRunning = "the first request with this " + KeyHeader + " is still running"
+
+// await waits until the handler has ended. If the request may not wait, or waits
+// no more, it is answered, and the result is false.
+func (d *Deduplicator) await(w http.ResponseWriter, r *http.Request, e *entry) bool {
+	defer d.memory.waiting.Add(-1)
+	if d.memory.waiting.Add(1) > int64(d.config.MaxWaiting) {
+		d.refuse(w, stillRunning+", and too many wait for it")
+		return false
+	}
+	select {
+	case <-e.done:
+		return true
+	case <-r.Context().Done(): // never an empty 200, which would say that it was done
+		http.Error(w, stillRunning, http.StatusServiceUnavailable)
+		return false
+	}
+}
+
 // run passes the first request of a key to the handler, and keeps the response.
 // A handler that does not return has none.
-func (d *Deduplicator) run(w http.ResponseWriter, r *http.Request, e *entry) {
-	rec := &recorder{ResponseWriter: w, room: d.config.MaxResponse}
+func (d *Deduplicator) run(w http.ResponseWriter, r *http.Request, e *entry, held *loan) {
+	rec := &recorder{ResponseWriter: w, outer: w.Header().Clone(), room: d.config.MaxResponse, held: held}
 	var kept *response
 	defer func() { d.memory.settle(time.Now(), e, kept) }()
 	d.next.ServeHTTP(rec, r)
@@ -268,8 +328,15 @@ type DeduplicateStats struct {
 	Conflicts  uint64 // requests refused because the first was running
 	Mismatched uint64 // requests refused because their key was used for another
 	Evicted    uint64 // responses forgotten before their time
+	Waiting    int    // requests that wait for the first of their key
+	Buffered   int64  // memory of the requests under way, of MaxBuffered
+	Refused    uint64 // requests refused because there was no room, to run, to wait, or in memory
 }
 
 // Stats returns the counts. Each is right by itself; together they may be of
 // slightly different moments.
-func (d *Deduplicator) Stats() DeduplicateStats { return d.memory.stats() }
+func (d *Deduplicator) Stats() DeduplicateStats {
+	s := d.memory.stats()
+	s.Buffered = d.config.MaxBuffered - d.room.left.Load()
+	return s
+}

@@ -40,9 +40,10 @@
 //
 // It has no circuit breaker and no concurrency limit: see package breaker; put
 // the retry outside and the breaker inside. It keeps no metrics: use OnRetry,
-// OnHedge and the Stats methods. Deduplicate remembers in one process; several servers behind
-// a balancer need requests of one client to come to the same one. Retries of one
-// layer multiply with those of the next: retry in one layer only.
+// OnHedge, OnPanic and the Stats methods. Deduplicate remembers in one process;
+// several servers behind a balancer need requests of one client to come to the
+// same one. Retries of one layer multiply with those of the next: retry in one
+// layer only.
 //
 // # Cost
 //
@@ -50,13 +51,14 @@
 // no allocation; two retries without wait take about 50 ns and no allocation. A
 // Policy with Elapsed reads the clock; one with AttemptTimeout makes a context
 // for each attempt. Budget.Deposit takes 2 to 10 ns, Budget.Allow about 60. A
-// Hedge takes about 2 us. A deduplicated request takes two SHA-256 hashes, of its
+// Hedge takes 1 to 2 us. A deduplicated request takes two SHA-256 hashes, of its
 // key and of its body.
 //
 // # Files
 //
 // policy.go, backoff.go and errors.go hold what a policy is made of; do.go
 // decides about every retry and attempts.go is its iterator form; budget.go;
-// hedge.go and latency.go; key.go; roundtrip.go and status.go are for HTTP
-// clients; deduplicate.go, memory.go and record.go for servers.
+// hedge.go, and race.go, which runs one; latency.go; key.go; roundtrip.go and
+// status.go are for HTTP clients; deduplicate.go, memory.go, record.go and quota.go
+// for servers.
 package retry

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
@@ -331,6 +332,102 @@ func TestPanicOfAHedgedCallReachesTheCallerWithItsStack(t *testing.T) {
 }
 
 func explodeHere(context.Context) (int, error) { panic(errDown) }
+
+// Trap: the panic of a call that nobody waits for any more takes the process down,
+// or vanishes.
+func TestPanicOfALoserIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		ctx := context.WithValue(t.Context(), key{}, "mine")
+		told := make(chan string, 2)
+		p := retry.HedgePolicy{After: 20 * ms, OnPanic: func(ctx context.Context, value any, stack []byte) {
+			told <- fmt.Sprint(ctx.Value(key{}), " ", value, " ", strings.Contains(string(stack), "explodeHere"))
+		}}
+		began := time.Now()
+		call := func(ctx context.Context) (int, error) {
+			if since(began) > 0 {
+				return 7, nil // the hedge
+			}
+			<-ctx.Done()
+			return explodeHere(ctx)
+		}
+		value, err := retry.Hedge(ctx, p, call)
+		require.NoError(t, err)
+		require.Equal(t, 7, value)
+		require.Equal(t, "mine service is down true", <-told)
+
+		// The result stands even if the panic comes before Hedge has looked.
+		release := []chan struct{}{make(chan struct{}), make(chan struct{}), nil}
+		var calls atomic.Int32
+		p.Attempts = 3
+		p.OnHedge = func(_ context.Context, attempt int, _ error) {
+			for i := range 2 * (attempt - 2) { // before the third: both of the others end
+				close(release[i])
+				synctest.Wait()
+			}
+		}
+		value, err = retry.Hedge(ctx, p, func(ctx context.Context) (int, error) {
+			n := calls.Add(1)
+			select {
+			case <-release[n-1]:
+			case <-ctx.Done():
+			}
+			if n == 2 {
+				return explodeHere(ctx)
+			}
+			return int(n), nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, 1, value)
+		require.Equal(t, "mine service is down true", <-told)
+	})
+}
+
+func TestPanicOfALoserIsLoggedByDefault(t *testing.T) {
+	lines := make(chan string, 1)
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	slog.SetDefault(slog.New(slog.NewTextHandler(lineWriter(lines), nil)))
+	value, err := retry.Hedge(t.Context(), retry.HedgePolicy{After: 1, Attempts: 2}, func() func(context.Context) (int, error) {
+		var calls atomic.Int32
+		return func(ctx context.Context) (int, error) {
+			if calls.Add(1) == 2 {
+				return 7, nil
+			}
+			<-ctx.Done()
+			return explodeHere(ctx)
+		}
+	}())
+	require.NoError(t, err)
+	require.Equal(t, 7, value)
+	line := <-lines
+	require.Contains(t, line, "level=ERROR")
+	require.Contains(t, line, errDown.Error())
+	require.Contains(t, line, "explodeHere")
+}
+
+type lineWriter chan string
+
+func (w lineWriter) Write(p []byte) (int, error) { w <- string(p); return len(p), nil }
+
+// Trap: a call that failed because the context ended is followed by another, which
+// takes from the budget and fails, too.
+func TestNoCallBeginsAfterTheContextHasEnded(t *testing.T) {
+	for range 100 { // the context and what it made fail come in either order
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), ms)
+			defer cancel()
+			var calls atomic.Int32
+			_, err := retry.Hedge(ctx, retry.HedgePolicy{Attempts: 5}, func(ctx context.Context) (int, error) {
+				calls.Add(1)
+				<-ctx.Done()
+				return 0, ctx.Err()
+			})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, int32(1), calls.Load())
+		})
+	}
+}
 
 func TestGoexitOfAHedgedCallEndsTheCaller(t *testing.T) {
 	var returned atomic.Bool

@@ -21,7 +21,9 @@ type memory struct {
 	kept    list.List // of *entry with a response, in the order of expiry
 	bytes   int64     // the size of all in kept
 
-	replayed, conflicts, mismatched, evicted atomic.Uint64
+	replayed, conflicts, mismatched, evicted, refused atomic.Uint64
+
+	waiting atomic.Int64 // requests that wait for the first of their key
 }
 
 // An entry is what is remembered of a key.
@@ -121,6 +123,7 @@ func (m *memory) stats() DeduplicateStats {
 	return DeduplicateStats{
 		Entries: len(m.entries), Bytes: m.bytes,
 		Replayed: m.replayed.Load(), Conflicts: m.conflicts.Load(),
-		Mismatched: m.mismatched.Load(), Evicted: m.evicted.Load(),
+		Mismatched: m.mismatched.Load(), Evicted: m.evicted.Load(), Refused: m.refused.Load(),
+		Waiting: int(m.waiting.Load()),
 	}
 }

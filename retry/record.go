@@ -5,30 +5,75 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 )
 
 // A response is what a handler answered.
 type response struct {
 	status int
-	header http.Header
+	header headerChange
 	body   []byte
 	lost   bool // done, but too large to keep or not seen
 }
 
-// size is the memory that a response takes with its entry, about.
-func (r *response) size() int64 {
-	return entryBytes + headerSize(r.header) + int64(len(r.body))
+// A headerChange is what a handler did to a header in which others had set fields
+// before it.
+type headerChange struct {
+	set     http.Header // fields that are new, or other than they were
+	added   http.Header // values added to fields that were there
+	removed []string
 }
 
-func headerSize(h http.Header) (n int64) {
-	for name, values := range h {
-		n += int64(len(name)) + 64
-		for _, v := range values {
-			n += int64(len(v)) + 16
+// changes returns what makes header out of outer.
+func changes(outer, header http.Header) headerChange {
+	c := headerChange{set: http.Header{}, added: http.Header{}}
+	for name, values := range header {
+		before, was := outer[name]
+		n := len(before)
+		switch {
+		case was && slices.Equal(before, values):
+		case n > 0 && n < len(values) && slices.Equal(before, values[:n]):
+			c.added[name] = slices.Clone(values[n:])
+		default:
+			c.set[name] = slices.Clone(values)
+		}
+	}
+	for name := range outer {
+		if _, is := header[name]; !is {
+			c.removed = append(c.removed, name)
+		}
+	}
+	return c
+}
+
+// apply makes the same change to another header.
+func (c *headerChange) apply(header http.Header) {
+	for name, values := range c.set {
+		header[name] = slices.Clone(values)
+	}
+	for name, values := range c.added {
+		header[name] = append(header[name], values...)
+	}
+	for _, name := range c.removed {
+		delete(header, name)
+	}
+}
+
+// size is the memory that a change takes, about.
+func (c *headerChange) size() (n int64) {
+	for _, fields := range [...]http.Header{c.set, c.added, {"": c.removed}} {
+		for name, values := range fields {
+			n += int64(len(name)) + 64
+			for _, v := range values {
+				n += int64(len(v)) + 16
+			}
 		}
 	}
 	return n
 }
+
+// size is the memory that a response takes with its entry, about.
+func (r *response) size() int64 { return entryBytes + r.header.size() + int64(len(r.body)) }
 
 // replay gives the response again.
 func (r *response) replay(w http.ResponseWriter) {
@@ -36,9 +81,7 @@ func (r *response) replay(w http.ResponseWriter) {
 		http.Error(w, "the request was done before, and its response was not kept", http.StatusConflict)
 		return
 	}
-	for name, values := range r.header {
-		w.Header()[name] = append([]string(nil), values...)
-	}
+	r.header.apply(w.Header())
 	w.Header().Set(ReplayedHeader, "true")
 	w.WriteHeader(r.status)
 	_, _ = w.Write(r.body) // the client may be gone; there is nobody else to tell
@@ -48,8 +91,10 @@ func (r *response) replay(w http.ResponseWriter) {
 type recorder struct {
 	http.ResponseWriter
 	response
-	room     int64 // bytes that may still be kept
-	begun    bool  // the status and header are final
+	outer    http.Header // as it was before the handler
+	room     int64       // bytes that may still be kept
+	held     *loan       // for what is kept
+	begun    bool        // the status and header are final
 	hijacked bool
 }
 
@@ -59,11 +104,17 @@ func (r *recorder) begin(status int) {
 		return
 	}
 	r.begun, r.status = true, status
-	if r.room -= headerSize(r.Header()); r.room < 0 {
-		r.lost = true
-		return
+	r.header = changes(r.outer, r.Header())
+	r.keep(r.header.size())
+}
+
+// keep reports whether there is room for n bytes more. What was kept so far is let
+// go when there is not.
+func (r *recorder) keep(n int64) bool {
+	if r.room -= n; r.lost || r.room < 0 || !r.held.take(n) {
+		r.lost, r.header, r.body = true, headerChange{}, nil
 	}
-	r.header = r.Header().Clone()
+	return !r.lost
 }
 
 // WriteHeader implements http.ResponseWriter. Informational statuses pass.
@@ -74,13 +125,10 @@ func (r *recorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// Write implements http.ResponseWriter. What was kept so far is let go when it
-// grows too large.
+// Write implements http.ResponseWriter.
 func (r *recorder) Write(p []byte) (int, error) {
 	r.begin(http.StatusOK)
-	if r.room -= int64(len(p)); r.room < 0 {
-		r.lost, r.header, r.body = true, nil, nil
-	} else if !r.lost {
+	if r.keep(int64(len(p))) {
 		r.body = append(r.body, p...)
 	}
 	n, err := r.ResponseWriter.Write(p)

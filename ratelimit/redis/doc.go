@@ -13,13 +13,14 @@
 // in whole numbers, by the server's clock. The clocks of the clients do not
 // matter. A refusal writes nothing. A bucket expires when it is full, never
 // before, so nothing that expires is forgiven. If the limit is changed, buckets
-// keep the part that they are filled to.
+// keep the tokens that they hold, as far as the new burst has room for them.
 //
 // What the server forgets is forgiven: a restart without persistence, eviction
 // under a maxmemory policy, and a failover to a replica that had not seen the last
 // writes each give up to burst more for a key. If the server's clock is set
-// forward, buckets fill by as much; if it is set back, nothing comes back for that
-// step and the rest goes on as before.
+// forward, buckets fill by as much; if it is set back, or a replica whose clock is
+// behind takes over, nothing comes back for that step and the rest goes on as
+// before.
 //
 // # Cost
 //

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,8 +19,9 @@ var address string
 
 // TestMain runs the tests against a redis-server of their own.
 func TestMain(m *testing.M) {
-	stop, err := startServer()
-	if err != nil {
+	var stop func()
+	var err error
+	if address, stop, err = startServer(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -34,26 +36,25 @@ func TestMain(m *testing.M) {
 
 // startServer starts a redis-server on a free port of this machine, with nothing
 // on disk, and waits until it answers.
-func startServer() (stop func(), err error) {
+func startServer(more ...string) (address string, stop func(), err error) {
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
-		return nil, fmt.Errorf("these tests need redis-server: apt-get install redis-server: %w", err)
+		return "", nil, fmt.Errorf("these tests need redis-server: apt-get install redis-server: %w", err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	address = free.Addr().String()
-	_, port, _ := net.SplitHostPort(address)
-	_ = free.Close()
 	dir, err := os.MkdirTemp("", "redis")
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	server := exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no")
+	address = net.JoinHostPort("127.0.0.1", port)
+	args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no"}
+	server := exec.Command(binary, append(args, more...)...)
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	stop = func() {
 		_ = server.Process.Kill()
@@ -71,8 +72,24 @@ func startServer() (stop func(), err error) {
 		case <-tick.C:
 		case <-ctx.Done():
 			stop()
-			return nil, fmt.Errorf("%s does not answer on %s", binary, address)
+			return "", nil, fmt.Errorf("%s does not answer on %s", binary, address)
 		}
 	}
-	return stop, nil
+	return address, stop, nil
+}
+
+// freePort returns a port that is free, and leaves room above it for the port that
+// the servers of a cluster talk on, which is 10,000 higher.
+func freePort() (string, error) {
+	for {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		port := free.Addr().(*net.TCPAddr).Port
+		defer func() { _ = free.Close() }() // only then: or it is given out again
+		if port+10_000 <= 65_535 {
+			return strconv.Itoa(port), nil
+		}
+	}
 }

@@ -79,7 +79,10 @@ func New(client goredis.Scripter, config Config) (*Store, error) {
 	s.gain, s.each = int64(config.Limit.Events)*1000, int64(config.Limit.Period)
 	g := gcd(s.gain, s.each)
 	s.gain, s.each = s.gain/g, s.each/g
-	if most := (exact - s.gain) / s.each; int64(config.Burst) > most {
+	switch most := (exact - s.gain) / s.each; {
+	case most < 1:
+		return nil, fmt.Errorf("%w: Config.Limit is %v: Period in nanoseconds, divided by what it and 1000 times Events have in common, must be at most 2^52", ErrInvalid, config.Limit)
+	case int64(config.Burst) > most:
 		return nil, fmt.Errorf("%w: Config.Burst is %d: must be at most %d at %v", ErrInvalid, config.Burst, most, config.Limit)
 	}
 	return s, nil
@@ -94,10 +97,13 @@ func gcd(a, b int64) int64 {
 
 // Take takes n tokens of the key's, all or none. n of 0 or less is allowed and
 // takes nothing; more than the burst is never allowed and asks nobody. It costs
-// one round trip, bounded by ctx and the client's time-outs.
+// one round trip, bounded by the client's time-outs, and by ctx if the client's
+// ContextTimeoutEnabled is set: otherwise go-redis looks at ctx before it sends
+// and between its retries, and waits for an answer as long as ReadTimeout says.
 //
 // An error is that of ctx, of the client or of the server, and says that nothing
-// could be decided; if the answer was lost on the way, tokens may have been taken.
+// could be decided; if the answer was lost on the way, tokens may have been taken,
+// by each of the client's retries.
 func (s *Store) Take(ctx context.Context, key string, n int) (ratelimit.Decision, error) {
 	d := ratelimit.Decision{Limit: s.config.Limit, Burst: s.config.Burst, Policy: s.config.Name}
 	if n > s.config.Burst {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,25 @@ func TestTheClockOfTheServerIsSetBack(t *testing.T) {
 	require.Eventually(t, func() bool { return take(t, s, 5).Allowed }, 10*time.Second, time.Millisecond)
 }
 
+// Trap: an empty bucket from the future is refused, a refusal writes nothing, and so
+// it stays empty until the clock is there again.
+func TestAnEmptyBucketFromTheFutureFills(t *testing.T) {
+	client, s := connect(t, redis.Config{Limit: ratelimit.Per(1000, time.Second), Burst: 5})
+	key := "ratelimit:" + t.Name() + ":k"
+	future := time.Now().Add(time.Hour).UnixMicro()
+	require.NoError(t, client.Set(t.Context(), key, fmt.Sprintf("0 1000 %d", future), time.Hour).Err())
+	d := take(t, s, 1)
+	require.False(t, d.Allowed)
+	require.Equal(t, time.Millisecond, d.RetryAfter)
+	require.Eventually(t, func() bool { return take(t, s, 1).Allowed }, 10*time.Second, time.Millisecond)
+
+	// A look is enough, too, and gives nothing; nor does the state stay for longer
+	// than it says anything.
+	require.NoError(t, client.Set(t.Context(), key, fmt.Sprintf("0 1000 %d", future), time.Hour).Err())
+	require.Zero(t, take(t, s, 0).Remaining)
+	require.Eventually(t, func() bool { return client.Exists(t.Context(), key).Val() == 0 }, 10*time.Second, time.Millisecond)
+}
+
 func TestAChangedLimitKeepsWhatIsLacking(t *testing.T) {
 	_, before := connect(t, redis.Config{Limit: ratelimit.Per(3, time.Hour), Burst: 10})
 	take(t, before, 8)
@@ -194,7 +214,8 @@ func TestConfigIsChecked(t *testing.T) {
 	for text, c := range map[string]redis.Config{
 		"Limit.Events":       {Limit: ratelimit.Per(-1, time.Second)},
 		"burst is -1":        {Burst: -1},
-		"Config.Burst is 20": {Limit: ratelimit.Per(999_983, 300*24*time.Hour+1), Burst: 20_000},
+		"Config.Limit is 7":  {Limit: ratelimit.Per(7, 365*24*time.Hour-1), Burst: 1},
+		"Config.Burst is 20": {Limit: ratelimit.Per(999_983, 3*24*time.Hour+1), Burst: 20_000},
 	} {
 		_, err := redis.New(client, c)
 		require.ErrorIs(t, err, redis.ErrInvalid)
@@ -214,6 +235,25 @@ func TestADeadServerIsNoDecision(t *testing.T) {
 	require.False(t, d.Allowed)
 	require.True(t, strings.HasPrefix(err.Error(), "ratelimit/redis: "))
 	require.False(t, errors.Is(err, redis.ErrInvalid))
+}
+
+// A server that accepts and never answers holds nobody up for longer than ctx, if
+// the client is made so.
+func TestABlackHoleHoldsUpNoLongerThanTheContext(t *testing.T) {
+	hole, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = hole.Close() }()
+	client := goredis.NewClient(&goredis.Options{Addr: hole.Addr().String(), ContextTimeoutEnabled: true, ReadTimeout: time.Minute})
+	defer func() { _ = client.Close() }()
+	s, err := redis.New(client, redis.Config{})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	d, err := s.Take(ctx, "k", 1)
+	require.Error(t, err)
+	require.False(t, d.Allowed)
+	require.Less(t, time.Since(began), 30*time.Second)
 }
 
 func BenchmarkTake(b *testing.B) {

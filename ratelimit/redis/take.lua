@@ -8,7 +8,13 @@ local size = burst * each
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
-local level = size
+-- It is full, and no different from none, some time after `level`.
+local function save(level)
+	local fills = math.ceil((size - level) / gain / 1000) + 1
+	redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', level, each, now), 'PX', string.format('%.0f', fills))
+end
+
+local level, behind = size, false
 local state = redis.call('GET', KEYS[1])
 if state then
 	local was, unit, at = string.match(state, '^(%d+) (%d+) (%d+)$')
@@ -19,7 +25,8 @@ if state then
 	if unit ~= each then -- of another limit
 		level = math.floor(level / unit * each)
 	end
-	local elapsed = math.max(0, now - at) -- the clock may have been set back
+	behind = now < at -- the clock has been set back, or is another server's
+	local elapsed = math.max(0, now - at)
 	if elapsed >= math.ceil(size / gain) then
 		level = size
 	else
@@ -29,12 +36,13 @@ end
 
 local lacking = n * each - level
 if lacking > 0 then
+	if behind then -- or nothing would come back until the clock is where it was
+		save(level)
+	end
 	return {0, math.floor(level / each), math.ceil(lacking / gain)}
 end
 level = level - n * each
-if n > 0 then
-	-- It is full, and no different from none, after this time.
-	local fills = math.ceil((size - level) / gain / 1000) + 1
-	redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', level, each, now), 'PX', string.format('%.0f', fills))
+if n > 0 or behind then
+	save(level)
 end
 return {1, math.floor(level / each), 0}

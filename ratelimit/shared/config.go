@@ -58,8 +58,9 @@ type Config struct {
 	// Tokens unused for half of it are given back.
 	Lease time.Duration
 	// Timeout bounds the wait for the owner: 1 ms to Lease, default 100 ms or
-	// Lease, if that is shorter. Only the first request that an owner does not
-	// answer waits for so long; later ones for that key fail at once, or are
+	// Lease, if that is shorter. A request waits as long, before that, where 256
+	// for the same owner are under way. Only the first request that an owner does
+	// not answer waits for so long; later ones for that key fail at once, or are
 	// decided by the share, and it is tried again beside them.
 	Timeout time.Duration
 	// FailClosed refuses with ErrUnavailable what needs an owner that cannot be

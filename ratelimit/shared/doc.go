@@ -65,8 +65,8 @@
 // allocate; the same holds for a key that is known to be denied. An exchange takes
 // a round trip, some 10 us on transport/mem, one goroutine and 20 allocations.
 // There is one at a time for each key and node, and at most 256 from one node to
-// another. Each node holds Config.MaxKeys accounts and as many buckets, and one
-// goroutine of its own.
+// another, while others wait for their turn. Each node holds Config.MaxKeys
+// accounts and as many buckets, and one goroutine of its own.
 //
 // # Files
 //

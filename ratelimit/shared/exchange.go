@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -13,8 +14,10 @@ func (l *Limiter) fly(now time.Duration, s *shard, a *account) *flight {
 	a.begun++
 	f := &flight{number: a.begun, done: make(chan struct{})}
 	owner := l.owner(a.key)
+	var places chan struct{}
 	if owner != l.self {
-		if err := l.peers.begin(now, owner, l.pause()); err != nil {
+		var err error
+		if places, err = l.peers.begin(now, owner, l.pause()); err != nil {
 			a.failed(unavailable(owner, err), now+l.pause())
 			close(f.done)
 			return f
@@ -28,20 +31,22 @@ func (l *Limiter) fly(now time.Duration, s *shard, a *account) *flight {
 		close(f.done)
 		return f
 	}
-	s.stats.Requests++
 	a.flight = f
 	l.wg.Go(func() {
 		var r response
 		err := errSilent // if the Transport ends this goroutine
 		defer func() {
-			l.peers.end(l.now(), owner, err != nil, l.pause())
+			l.peers.end(l.now(), owner, err, l.pause())
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			if !errors.Is(err, errBusy) {
+				s.stats.Requests++
+			}
 			l.land(now, a, owner, &q, &r, err)
 			a.flight = nil
 			close(f.done)
 		}()
-		r, err = l.call(owner, &q)
+		r, err = l.call(owner, places, &q)
 	})
 	return f
 }
@@ -49,8 +54,12 @@ func (l *Limiter) fly(now time.Duration, s *shard, a *account) *flight {
 // pause is how long an owner that did not answer is left alone.
 func (l *Limiter) pause() time.Duration { return l.config.Timeout }
 
-// call sends a request and waits for the response.
-func (l *Limiter) call(owner string, q *request) (r response, err error) {
+// call sends a request, once there is a place for it, and waits for the response.
+func (l *Limiter) call(owner string, places chan struct{}, q *request) (r response, err error) {
+	if !l.enter(places) {
+		return r, errBusy
+	}
+	defer func() { <-places }()
 	ctx, cancel := context.WithTimeout(l.base, l.config.Timeout)
 	defer cancel()
 	body, err := l.config.Transport.Call(ctx, owner, l.service, q.append(make([]byte, 0, len(q.key)+80)))
@@ -58,6 +67,23 @@ func (l *Limiter) call(owner string, q *request) (r response, err error) {
 		err = r.decode(body)
 	}
 	return r, err
+}
+
+// enter waits for a place, but no longer than for an answer.
+func (l *Limiter) enter(places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+	}
+	ctx, cancel := context.WithTimeout(l.base, l.config.Timeout)
+	defer cancel()
+	select {
+	case places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // land takes what came of a request to its account. The caller holds the lock of

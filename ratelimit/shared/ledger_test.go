@@ -234,6 +234,36 @@ func TestOnlyKeysThatMovedWait(t *testing.T) {
 	require.Equal(t, 21*second+900*ms, tenure.safe(moved))
 }
 
+// Trap: a process that had stopped sees the ring as it was before, and a key of its
+// own that was another's meanwhile.
+func TestAnOwnerThatSleptThroughTwoMovesWaits(t *testing.T) {
+	for _, test := range []struct {
+		asleep time.Duration
+		safe   time.Duration
+	}{
+		{799 * ms, 900 * ms}, // the other one had to wait for longer than that
+		{800 * ms, 10*second + 800*ms + 900*ms},
+	} {
+		tenure, r := testTenure(t, "a", "b")
+		mine := keyOf(t, r, "a")
+		tenure.observe(10*second, r.Snapshot())
+		r.Remove("a")
+		require.NoError(t, r.Add(ring.Node{Name: "a"}))
+		now := 10*second + test.asleep
+		tenure.observe(now, r.Snapshot())
+		require.Equal(t, test.safe, tenure.safe(mine), "asleep for %v", test.asleep)
+	}
+	// One change that came unseen is no more than that.
+	tenure, r := testTenure(t, "a", "b")
+	mine := keyOf(t, r, "a")
+	require.NoError(t, r.Add(ring.Node{Name: "c"}))
+	r.Remove("b")
+	tenure.observe(700*ms, r.Snapshot())
+	require.NoError(t, r.Add(ring.Node{Name: "b"}))
+	tenure.observe(10*second, r.Snapshot())
+	require.Equal(t, 900*ms, tenure.safe(mine))
+}
+
 func TestTenureRemembersABoundedPast(t *testing.T) {
 	tenure, r := testTenure(t, "a", "b")
 	mine := keyOf(t, r, "a")

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-go/parley/ratelimit"
@@ -222,6 +223,54 @@ func TestABlackHoleDelaysOnlyTheFirst(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 		}
 		require.True(t, p.take(p.user, 1).Allowed, "it is tried again, and answers")
+	})
+}
+
+// Trap: more new keys at a moment than requests may be under way are refused for an
+// owner that is well.
+func TestAFloodOfNewKeysWaitsForItsTurn(t *testing.T) {
+	config := slow()
+	config.FailClosed = true
+	bubble(t, config, func(t *testing.T, p *pair) {
+		var under, most atomic.Int64
+		p.wire.fault.Store(func(context.Context) error {
+			most.Store(max(most.Load(), under.Add(1)))
+			time.Sleep(5 * time.Millisecond) // the way
+			under.Add(-1)
+			return nil
+		})
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() {
+				d, err := p.user.Take(t.Context(), fmt.Sprint(i), 1)
+				assert.NoError(t, err)
+				assert.True(t, d.Allowed)
+			})
+		}
+		wg.Wait()
+		require.Equal(t, 20*time.Millisecond, time.Since(began))
+		require.LessOrEqual(t, most.Load(), int64(256))
+
+		// Who cannot be served in time is told so, and the owner does not pay for it.
+		p.wire.fault.Store(func(ctx context.Context) error {
+			time.Sleep(99 * time.Millisecond)
+			return nil
+		})
+		var busy atomic.Int64
+		for i := range 1000 {
+			wg.Go(func() {
+				if _, err := p.user.Take(t.Context(), fmt.Sprint("late", i), 1); err != nil {
+					assert.ErrorIs(t, err, shared.ErrUnavailable)
+					busy.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1000-2*256, busy.Load())
+		p.wire.fault.Store(healthy)
+		time.Sleep(time.Second)
+		require.True(t, p.take(p.user, 1).Allowed)
 	})
 }
 

@@ -17,7 +17,8 @@ import (
 // A model drives the cores of some nodes by hand, with the worst that the protocol
 // allows: lessees that hoard tokens and spend them at the last moment, requests
 // that arrive twice, late, in any order and at a later life, answers that come too
-// late, clocks that run at different rates, owners that restart and move.
+// late, clocks that run at different rates, owners that restart, move, and sleep
+// while their keys move.
 type model struct {
 	t      *testing.T
 	random *rand.Rand
@@ -36,7 +37,8 @@ type modelNode struct {
 	name     string
 	life     uint64
 	start    time.Duration
-	pace     float64 // of its clock
+	pace     float64       // of its clock
+	asleep   time.Duration // until when it does nothing and sees nothing
 	number   uint64
 	accounts map[string]*account
 	flights  map[string]*modelFlight
@@ -88,19 +90,24 @@ func (m *model) boot(n *modelNode) {
 func (m *model) step() {
 	m.now += m.some(m.config.Lease / 20)
 	for i := 0; i < len(m.mail); i++ {
-		if l := m.mail[i]; l.due <= m.now {
+		if l := m.mail[i]; l.due <= m.now && l.to.asleep <= m.now {
 			m.mail = slices.Delete(m.mail, i, i+1)
 			i--
 			m.deliver(l)
 		}
 	}
 	for _, n := range m.nodes {
-		n.tenure.observe(n.clock(m.now), m.ring.Snapshot())
+		if n.asleep <= m.now {
+			n.tenure.observe(n.clock(m.now), m.ring.Snapshot())
+		}
 	}
 	if m.chance(0.01) {
 		m.hoard = !m.hoard
 	}
 	n := m.nodes[m.random.IntN(len(m.nodes))]
+	if n.asleep > m.now {
+		return
+	}
 	key := []string{"x", "y"}[m.random.IntN(2)]
 	a := n.accounts[key]
 	if a == nil {
@@ -114,6 +121,8 @@ func (m *model) step() {
 		if !m.ring.Remove(n.name) {
 			require.NoError(m.t, m.ring.Add(ring.Node{Name: n.name}))
 		}
+	case u < 7:
+		m.sleep(n)
 	case u < 20:
 		m.giveBack(n, a)
 	case u < 60:
@@ -133,6 +142,18 @@ func (m *model) step() {
 			m.now = max(m.now, n.start+time.Duration(float64(a.until-1)/n.pace))
 			m.spend(n, a, a.held)
 		}
+	}
+}
+
+// sleep stops a node for a while, in which it is taken out of the ring and put back.
+func (m *model) sleep(n *modelNode) {
+	wake := m.now + 3*m.config.Lease + m.some(m.config.Lease)
+	n.asleep = wake
+	if m.ring.Remove(n.name) {
+		for m.now < wake-m.config.Lease/20 {
+			m.step()
+		}
+		_ = m.ring.Add(ring.Node{Name: n.name}) // or it is there again already
 	}
 }
 

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -14,7 +15,8 @@ type peers struct {
 }
 
 type peer struct {
-	flights  int
+	flights  int           // under way, or waiting for a place
+	places   chan struct{} // holds one for each that is under way
 	failures int           // in a row
 	again    time.Duration // when to try again
 }
@@ -24,38 +26,40 @@ const (
 	maxFailures = 3   // in a row, after which an owner is tried only now and then
 )
 
-// begin takes a place for a request to an owner.
-func (p *peers) begin(now time.Duration, name string, pause time.Duration) error {
+// begin announces a request to an owner, unless that is known not to answer.
+func (p *peers) begin(now time.Duration, name string, pause time.Duration) (places chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.byName[name]
 	if o == nil {
-		o = &peer{}
+		o = &peer{places: make(chan struct{}, maxFlights)}
 		p.byName[name] = o
-	}
-	if o.flights >= maxFlights {
-		return errBusy
 	}
 	if o.failures >= maxFailures {
 		if now < o.again {
-			return errSilent
+			return nil, errSilent
 		}
 		o.again = now + pause // this one tries
 	}
 	o.flights++
-	return nil
+	return o.places, nil
 }
 
-// end gives the place back.
-func (p *peers) end(now time.Duration, name string, failed bool, pause time.Duration) {
+// end says how the request went. One that found no place says nothing of the
+// owner.
+func (p *peers) end(now time.Duration, name string, err error, pause time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o := p.byName[name]
 	o.flights--
-	if !failed {
+	switch {
+	case err == nil:
 		o.failures = 0
-	} else if o.failures++; o.failures >= maxFailures {
-		o.again = now + pause
+	case errors.Is(err, errBusy):
+	default:
+		if o.failures++; o.failures >= maxFailures {
+			o.again = now + pause
+		}
 	}
 	if o.flights == 0 && o.failures == 0 {
 		delete(p.byName, name)

@@ -12,10 +12,12 @@ import (
 // function of times and states of the ring, and not safe for concurrent use.
 type tenure struct {
 	self   string
+	lease  time.Duration
 	hold   time.Duration
 	fill   time.Duration // what an empty bucket takes to be full
 	base   time.Duration // when it is safe to grant keys that have not moved
 	states []state       // in order of time; never empty
+	seen   time.Duration // when the ring was last looked at
 }
 
 // A state is what the ring has been since a time.
@@ -31,7 +33,7 @@ const maxStates = 16
 func newTenure(self string, c *Config, snapshot *ring.Snapshot) *tenure {
 	hold := holdFor(c.Lease)
 	return &tenure{
-		self: self, hold: hold, fill: rateOf(c.Limit, 1).takes(int64(c.Burst), 0),
+		self: self, lease: c.Lease, hold: hold, fill: rateOf(c.Limit, 1).takes(int64(c.Burst), 0),
 		base: hold, states: []state{{snapshot, 0}},
 	}
 }
@@ -39,20 +41,35 @@ func newTenure(self string, c *Config, snapshot *ring.Snapshot) *tenure {
 // observe takes note of the present state of the ring.
 func (t *tenure) observe(now time.Duration, snapshot *ring.Snapshot) {
 	last := t.states[len(t.states)-1]
+	now = max(now, t.seen)
+	unseen := now - t.seen
+	t.seen = now
 	if last.ring.Version() == snapshot.Version() {
 		return
 	}
-	now = max(now, last.since)
+	if snapshot.Version() > last.ring.Version()+1 && unseen >= t.lease {
+		t.forget(now, snapshot)
+		return
+	}
 	t.states = append(t.states, state{snapshot, now})
 	old := 0
 	for old+1 < len(t.states) && now-t.states[old+1].since-t.hold > t.fill {
 		old++ // a key that moved then has a full bucket by now
 	}
 	if len(t.states)-old > maxStates {
-		old = len(t.states) - 1
-		t.base = now + t.hold
+		t.forget(now, snapshot)
+		return
 	}
 	t.states = append([]state(nil), t.states[old:]...)
+}
+
+// forget makes all keys wait as after a start. It is for when there were too many
+// changes to remember, or some that nobody here has seen, because the process had
+// stopped, say: a key may have had another owner in between, for long enough that
+// this one has granted leases of it.
+func (t *tenure) forget(now time.Duration, snapshot *ring.Snapshot) {
+	t.base = now + t.hold
+	t.states = []state{{snapshot, now}}
 }
 
 // owner returns the present owner of a key and the number of nodes.
