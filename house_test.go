@@ -217,7 +217,7 @@ func TestHousePackagesHaveExamplesAndLeakChecks(t *testing.T) {
 				}
 			case *ast.GenDecl:
 				for _, spec := range d.Specs {
-					if s, ok := spec.(*ast.TypeSpec); ok && s.Name.IsExported() && !f.test && !strings.HasPrefix(dir, "internal") {
+					if s, ok := spec.(*ast.TypeSpec); ok && s.Name.IsExported() && !f.test && !slices.Contains(strings.Split(dir, "/"), "internal") {
 						p.types[s.Name.Name] = f.at(s)
 					}
 				}
