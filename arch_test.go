@@ -56,6 +56,10 @@ var cores = map[string][]string{
 	"quorum":           {"tally.go", "version.go", "recovery.go", "wire.go"},
 	"lb":               {"*.go", "!balancer.go", "!http.go", "!check.go", "!checks.go", "!resolve.go", "!report.go"},
 	"ratelimit/shared": {"bucket.go", "ledger.go", "tenure.go", "account.go", "wire.go"},
+	"raft": {
+		"core.go", "durable.go", "election.go", "entry.go", "leader.go", "log.go", "membership.go", "message.go", "progress.go", "reads.go", "replicate.go",
+		"replay.go", "sessions.go", "slab.go", "wire.go",
+	},
 	"internal/event":   {"*.go"},
 	"internal/draw":    {"*.go"},
 }

@@ -13,6 +13,8 @@
 //
 //   - [ring] says which node owns a key,
 //   - [vclock] says what happened before what,
+//   - [crdt] holds values that replicas change without asking each other,
+//   - [lb] chooses a backend, and knows which ones are well,
 //   - [breaker] stops calling what fails, and bounds what runs at once,
 //   - [retry] tries again, within a budget,
 //   - [ratelimit] says when something may happen; [ratelimit/shared] says it
@@ -20,12 +22,15 @@
 //
 // Protocols are pure state machines with a driver around them:
 //
-//   - [quorum] takes the first answers of several nodes, and replicates a store.
+//   - [quorum] takes the first answers of several nodes, and replicates a store,
+//   - [raft] has nodes agree on one order of commands; [raft/wal] is its log on
+//     disk.
 //
-// Start with the demonstration in examples/kv, which puts ring, quorum and
+// Start with the demonstrations in examples/kv, which put ring, quorum, raft and
 // transport/tcp together:
 //
 //	go -C examples run ./kv demo
+//	go -C examples run ./kv demo -mode cp
 //
 // [transport.Transport]: https://pkg.go.dev/github.com/parley-go/parley/transport#Transport
 // [transport/mem]: https://pkg.go.dev/github.com/parley-go/parley/transport/mem
@@ -33,6 +38,10 @@
 // [transport/sim]: https://pkg.go.dev/github.com/parley-go/parley/transport/sim
 // [ring]: https://pkg.go.dev/github.com/parley-go/parley/ring
 // [vclock]: https://pkg.go.dev/github.com/parley-go/parley/vclock
+// [crdt]: https://pkg.go.dev/github.com/parley-go/parley/crdt
+// [lb]: https://pkg.go.dev/github.com/parley-go/parley/lb
+// [raft]: https://pkg.go.dev/github.com/parley-go/parley/raft
+// [raft/wal]: https://pkg.go.dev/github.com/parley-go/parley/raft/wal
 // [breaker]: https://pkg.go.dev/github.com/parley-go/parley/breaker
 // [retry]: https://pkg.go.dev/github.com/parley-go/parley/retry
 // [ratelimit]: https://pkg.go.dev/github.com/parley-go/parley/ratelimit

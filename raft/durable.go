@@ -1,0 +1,91 @@
+package raft
+
+import "time"
+
+// A disk tells what of the persistent state is durable. At most one batch is out
+// at a time, and what it will have made durable shrinks when its entries are
+// replaced meanwhile: its late completion cannot vouch for entries that only
+// look like those that it wrote (an ABA).
+type disk struct {
+	stable  uint64    // entries up to here are durable
+	restart uint64    // not 0: the saved log has to begin anew here
+	term    uint64    // durable
+	vote    string    // durable
+	newborn bool      // nothing durable says that it is none
+	held    []message // until term, vote and newborn are durable
+
+	out     bool   // a batch is being saved
+	outLast uint64 // and its entries are durable then, up to here
+	outHard HardState
+}
+
+// cut forgets entries from index i on: they are replaced.
+func (d *disk) cut(i uint64) {
+	d.stable = min(d.stable, i-1)
+	d.outLast = min(d.outLast, i-1)
+}
+
+// takeBatch returns what has to be saved next, unless a batch is out already or
+// there is nothing. The entries' headers are copied to the memory of buf.
+func (c *core) takeBatch(buf []Entry) (b Batch, ok bool) {
+	d := &c.disk
+	last := c.log.last()
+	if d.out || c.failed || d.stable >= last && d.restart == 0 && c.durable() {
+		return Batch{}, false
+	}
+	b = Batch{Hard: HardState{Term: c.term, Vote: c.vote, Commit: c.safeCommit()}, Restart: d.restart, Entries: buf[:0]}
+	for i, left := d.stable+1, maxBatchBytes; i <= last && left > 0; {
+		piece := c.log.slice(i, last, left)
+		b.Entries = append(b.Entries, piece...)
+		i += uint64(len(piece))
+		left -= sizeOf(piece)
+	}
+	d.out, d.outHard, d.outLast, d.restart = true, b.Hard, d.stable+uint64(len(b.Entries)), 0
+	return b, true
+}
+
+// safeCommit returns the commit index to be saved: only for entries that are, for
+// beside an older log it would declare committed what is about to be replaced. A
+// newborn is known by its being 0.
+func (c *core) safeCommit() uint64 {
+	if c.newborn {
+		return 0
+	}
+	return min(c.commit, c.disk.stable)
+}
+
+// durable reports whether the term, the vote and the end of being newborn are.
+func (c *core) durable() bool {
+	d := &c.disk
+	return d.term == c.term && d.vote == c.vote && d.newborn == c.newborn
+}
+
+// maxBatchBytes is about how much is saved at once.
+const maxBatchBytes = 8 << 20
+
+// saved takes notice that the batch that is out is durable.
+func (c *core) saved(now time.Duration) {
+	c.now = now
+	d := &c.disk
+	if !d.out || c.failed {
+		return
+	}
+	d.out = false
+	d.term, d.vote, d.newborn = d.outHard.Term, d.outHard.Vote, d.newborn && d.outHard.Commit == 0
+	d.stable = max(d.stable, d.outLast)
+	if c.durable() {
+		c.messages = append(c.messages, d.held...)
+		clear(d.held)
+		d.held = d.held[:0]
+		if c.role == candidate && !c.selfVote {
+			c.selfVote = true
+			c.tally()
+		}
+	}
+	switch {
+	case c.role == leader:
+		c.promoteCommit()
+	case c.ackOwed:
+		c.acknowledge()
+	}
+}

@@ -1,0 +1,301 @@
+package raft
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// rememberedRounds is of how many rounds the leader knows when they were sent.
+const rememberedRounds = 16
+
+// An office is what a server keeps while it leads.
+type office struct {
+	start       uint64        // index of the first entry of the term
+	heartbeatAt time.Duration // when the next round is due
+	round       uint64        // of the last heartbeat sent to all
+	sentAt      [rememberedRounds]time.Duration
+	tellAt      time.Duration // when followers are told of a new commit index, if nothing else tells them; 0: no need
+
+	transferee    string
+	transferUntil time.Duration
+	settled       uint64 // index of the last configuration whose commitment was dealt with
+	handedOver    bool   // somebody was asked to stand: leases are void for the rest of the term
+
+	queries []query // reads that wait, in order of their rounds
+}
+
+func (o *office) wake() time.Duration {
+	at := o.heartbeatAt
+	if o.tellAt > 0 {
+		at = min(at, o.tellAt)
+	}
+	if o.transferee != "" {
+		at = min(at, o.transferUntil)
+	}
+	return at
+}
+
+func (c *core) becomeLeader() {
+	c.role, c.leader = leader, c.id
+	c.growUp()
+	c.office = office{start: c.log.last() + 1, heartbeatAt: c.now + c.heartbeat, queries: c.office.queries[:0]}
+	for _, p := range c.peers {
+		*p = peer{name: p.name, next: c.log.last() + 1, activeAt: c.now, sent: p.sent}
+		p.sent.clear()
+	}
+	// An entry of the own term: only with it are earlier ones committed (section
+	// 3.6.2), and only then is the commit index known (section 6.4).
+	c.write([]Entry{{Kind: EntryNoop}})
+	c.promoteCommit()
+}
+
+// leaveOffice gives up what belongs to a leader.
+func (c *core) leaveOffice() {
+	if c.role != leader {
+		return
+	}
+	for _, q := range c.office.queries {
+		c.readsLost = append(c.readsLost, q.id)
+	}
+	c.office = office{queries: c.office.queries[:0]}
+}
+
+// govern does what a leader does from time to time.
+func (c *core) govern() {
+	o := &c.office
+	if o.transferee != "" && c.now >= o.transferUntil {
+		o.transferee = "" // it did not take over: go on (section 3.10)
+	}
+	if c.now >= o.heartbeatAt {
+		if !c.supported() {
+			c.becomeFollower(c.term, "") // section 6.2: clients find the new leader sooner
+			return
+		}
+		c.beat()
+	}
+	if o.tellAt > 0 && c.now >= o.tellAt {
+		o.tellAt = 0
+		for _, p := range c.peers {
+			if p.sentCommit < min(c.commit, p.match) {
+				c.beatTo(p)
+			}
+		}
+	}
+}
+
+// supported reports whether a majority answered within an election time-out.
+func (c *core) supported() bool {
+	return c.membership().majorities(func(voters []string) bool {
+		n := 0
+		for _, name := range voters {
+			p := c.peer(name)
+			if name == c.id || p != nil && c.now-p.activeAt <= c.election {
+				n++
+			}
+		}
+		return n > len(voters)/2
+	})
+}
+
+// beat begins a round of confirmation.
+func (c *core) beat() {
+	o := &c.office
+	o.round++
+	o.sentAt[o.round%rememberedRounds] = c.now
+	o.heartbeatAt = c.now + c.heartbeat
+	for _, p := range c.peers {
+		p.beatRound, p.beatNext = o.round, p.next
+		c.beatTo(p)
+	}
+	c.confirm() // a single voter confirms itself
+}
+
+func (c *core) beatTo(p *peer) {
+	p.sentCommit = min(c.commit, p.match)
+	c.send(message{Kind: msgHeartbeat, To: p.name, Term: c.term, Commit: p.sentCommit, Round: c.office.round})
+}
+
+// propose appends entries whose Kind and Data are set, and returns the index of
+// the first. The headers are copied.
+func (c *core) propose(now time.Duration, entries []Entry) (first uint64, err error) {
+	c.now = now
+	if c.role != leader {
+		return 0, ErrNotLeader
+	}
+	if c.office.transferee != "" {
+		return 0, ErrBusy
+	}
+	return c.write(entries), nil
+}
+
+// write appends entries to the leader's log and sends them on.
+func (c *core) write(entries []Entry) (first uint64) {
+	first = c.log.last() + 1
+	for i := range entries {
+		entries[i].Index, entries[i].Term = first+uint64(i), c.term
+	}
+	c.log.append(entries)
+	for _, p := range c.peers {
+		c.feed(p, false)
+	}
+	return first
+}
+
+// reconfigure begins a change of the membership (section 4.3).
+func (c *core) reconfigure(now time.Duration, to Membership) (index uint64, err error) {
+	c.now = now
+	if err := to.check(); err != nil {
+		return 0, err
+	}
+	switch {
+	case c.role != leader:
+		return 0, ErrNotLeader
+	case c.changing() || c.office.transferee != "":
+		return 0, ErrBusy
+	case c.commit < c.office.start || !c.workable(to.Voters):
+		// Before an entry of this term is committed, a change of an earlier leader
+		// may still be under way unseen (Ongaro, "bug in single-server membership
+		// changes", 2015).
+		return 0, errUnsettled
+	}
+	return c.configure(c.membership().next(to)), nil
+}
+
+// errUnsettled says that a new leader cannot change the membership yet.
+var errUnsettled = fmt.Errorf("%w: the leader is new", ErrBusy)
+
+// workable reports whether a majority of the voters is new, or has acknowledged an
+// entry of this term. Members that have not may be newborns: if the change made
+// them decisive and this leader fell, nobody could be elected any more.
+func (c *core) workable(voters []string) bool {
+	n := 0
+	for _, name := range voters {
+		if p := c.peer(name); p == nil || p.match >= c.office.start {
+			n++ // this server is no peer of its own
+		}
+	}
+	return n > len(voters)/2
+}
+
+// configure appends a configuration, which is in force at once.
+func (c *core) configure(m Membership) (index uint64) {
+	data, _ := m.AppendBinary(nil)
+	entry := []Entry{{Kind: EntryMembership, Data: data}}
+	index = c.log.last() + 1
+	c.configs = append(c.configs, placedMembership{index, m})
+	c.rebuildPeers()
+	c.write(entry)
+	c.promoteCommit()
+	return index
+}
+
+// transfer hands the leadership over to another voter (section 3.10). It ends by
+// itself, one way or the other, within an election time.
+func (c *core) transfer(now time.Duration, to string) error {
+	c.now = now
+	p := c.peer(to)
+	switch {
+	case c.role != leader:
+		return ErrNotLeader
+	case to == c.id:
+		return nil
+	case c.office.transferee != "" || c.changing():
+		return ErrBusy
+	case p == nil || !c.membership().IsVoter(to):
+		return ErrMembership
+	}
+	c.office.transferee, c.office.transferUntil = to, now+c.election
+	c.handOver(p)
+	return nil
+}
+
+// handOver asks the transferee to stand as soon as it has the whole log.
+func (c *core) handOver(p *peer) {
+	if p.name == c.office.transferee && p.match == c.log.last() {
+		c.office.handedOver = true
+		c.send(message{Kind: msgTimeoutNow, To: p.name, Term: c.term})
+	}
+}
+
+// heir returns the voter whose log is furthest.
+func (c *core) heir() (best *peer) {
+	for _, p := range c.peers {
+		if c.membership().IsVoter(p.name) && (best == nil || p.match > best.match) {
+			best = p
+		}
+	}
+	return best
+}
+
+// promoteCommit moves the leader's commit index to the last entry that majorities
+// hold durably, if it is of this term (section 3.6.2), and does what a committed
+// configuration asks for.
+func (c *core) promoteCommit() {
+	index := c.reached(func(p *peer) uint64 {
+		if p == nil {
+			return c.disk.stable
+		}
+		return p.match
+	})
+	if term, _ := c.log.term(index); index <= c.commit || term != c.term {
+		return
+	}
+	c.commit = index
+	if c.office.tellAt == 0 && len(c.peers) > 0 {
+		c.office.tellAt = c.now + c.heartbeat/8
+	}
+	latest := &c.configs[len(c.configs)-1]
+	switch {
+	case latest.index > c.commit:
+	case latest.joint():
+		c.configure(Membership{Voters: latest.Voters, Learners: latest.Learners})
+	case latest.index != c.office.settled:
+		c.office.settled = latest.index
+		c.settle()
+	}
+}
+
+// reached returns the highest value that majorities have reached. of is asked for
+// each voter, with nil for this server.
+func (c *core) reached(of func(p *peer) uint64) uint64 {
+	lowest := uint64(math.MaxUint64)
+	c.membership().majorities(func(voters []string) bool {
+		var space [8]uint64
+		values := space[:0]
+		for _, name := range voters {
+			if name == c.id {
+				values = append(values, of(nil))
+			} else if p := c.peer(name); p != nil {
+				values = append(values, of(p))
+			} else {
+				values = append(values, 0)
+			}
+		}
+		slices.Sort(values)
+		lowest = min(lowest, values[(len(values)-1)/2])
+		return true
+	})
+	return lowest
+}
+
+// settle ends a change of the membership whose last configuration is committed:
+// those who are no longer part of it hear so, and a leader that is none of its
+// voters steps down (section 4.2.2).
+func (c *core) settle() {
+	before := c.peers
+	c.rebuildPeers()
+	out := !c.membership().IsVoter(c.id)
+	for _, p := range before {
+		if out || c.peer(p.name) == nil {
+			c.feed(p, true)
+		}
+	}
+	if out {
+		if p := c.heir(); p != nil && p.match == c.log.last() {
+			c.send(message{Kind: msgTimeoutNow, To: p.name, Term: c.term})
+		}
+		c.becomeFollower(c.term, "")
+	}
+}
