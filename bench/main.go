@@ -4,6 +4,7 @@
 //	go -C bench run . ring                 the tables of one package
 //	go -C bench run . -bench Owner ring    some of them
 //	go -C bench run . -o README.md         into the README
+//	go -C bench run . -o README.md ring    one section of it
 //
 // Ours and the peers' run in one process, one after the other in the same run,
 // because only a ratio from the same run says anything on a shared machine.
@@ -11,12 +12,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,22 +57,49 @@ func benchFolders() (folders []string) {
 	return folders
 }
 
+// run measures the folders, one section each. Written to a file, they take the
+// place of its sections of that name, and the others stay.
 func run(folders []string, bench string, count int, benchtime, out string) error {
-	var page bytes.Buffer
-	head(&page)
+	sections := map[string]string{}
+	if out != "" {
+		page, err := os.ReadFile(out)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		sections = splitSections(string(page))
+	}
 	for _, folder := range folders {
 		results, err := measure(folder, bench, count, benchtime)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&page, "\n## %s\n", folder)
-		writeTables(&page, results)
+		var section strings.Builder
+		fmt.Fprintf(&section, "%s\n", origin())
+		writeTables(&section, results)
+		sections[folder] = section.String()
+	}
+	page := head
+	for _, folder := range slices.Sorted(maps.Keys(sections)) {
+		page += "\n" + sectionHead + folder + "\n\n" + sections[folder]
 	}
 	if out == "" {
-		_, err := os.Stdout.Write(page.Bytes())
+		_, err := os.Stdout.WriteString(page)
 		return err
 	}
-	return os.WriteFile(out, page.Bytes(), 0o644)
+	return os.WriteFile(out, []byte(page), 0o644)
+}
+
+const sectionHead = "## "
+
+// splitSections returns the contents of a page's sections by their names.
+func splitSections(page string) map[string]string {
+	sections := map[string]string{}
+	parts := strings.Split("\n"+page, "\n"+sectionHead)
+	for _, part := range parts[1:] {
+		name, content, _ := strings.Cut(part, "\n")
+		sections[name] = strings.Trim(content, "\n") + "\n"
+	}
+	return sections
 }
 
 // measure runs the benchmarks of one folder, showing their progress.
@@ -83,25 +115,22 @@ func measure(folder, bench string, count int, benchtime string) ([]result, error
 	return parse(out.String())
 }
 
-func head(w io.Writer) {
-	fmt.Fprintf(w, `# Benchmarks
+const head = `# Benchmarks
 
-Ours beside the peers, in one run. Regenerate with:
+Ours beside the peers, in one run for each section. Regenerate them all, or some:
 
 	go -C bench run . -o README.md
-
-| | |
-|---|---|
-| Machine | %s, %d CPUs |
-| Go | %s |
-| Commit | %s |
-| Date | %s |
+	go -C bench run . -o README.md ring lb
 
 Cells are medians; **bold** is the best of a row. The last column divides the best
 peer by ours where less is better, and ours by the best peer where more is
 better: above 1, we lead. Only ratios inside one table mean anything on another
 machine.
-`, cpu(), runtime.NumCPU(), runtime.Version(), commit(), time.Now().UTC().Format(time.DateOnly))
+`
+
+// origin says where the figures of a section come from.
+func origin() string {
+	return fmt.Sprintf("%s, %d CPUs, %s; commit %s, %s.", cpu(), runtime.NumCPU(), runtime.Version(), commit(), time.Now().UTC().Format(time.DateOnly))
 }
 
 func cpu() string {

@@ -36,3 +36,10 @@ func TestBenchmarkNamesAreChecked(t *testing.T) {
 	_, err := parse("BenchmarkOwner/nodes=10-2 100 57 ns/op")
 	require.ErrorContains(t, err, "impl=")
 }
+
+func TestSectionsOfAPageStayWhatTheyAre(t *testing.T) {
+	sections := map[string]string{"ring": "Commit 1.\n\n### Owner\n\n| x |\n", "raft": "Commit 2.\n"}
+	require.Equal(t, sections, splitSections(head+"\n## raft\n\nCommit 2.\n\n## ring\n\nCommit 1.\n\n### Owner\n\n| x |\n"))
+	require.Empty(t, splitSections(head))
+	require.Empty(t, splitSections(""))
+}

@@ -84,7 +84,7 @@ func BenchmarkPropose(b *testing.B) {
 }
 
 // propose lets the callers propose one command after the other until b has its
-// number. The processor's time and the allocations are the whole process's.
+// number. The processor's time is the whole process's.
 func propose(b *testing.B, i impl, disk bool, size, callers int) {
 	c := start(b, i, disk)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -122,19 +122,17 @@ func propose(b *testing.B, i impl, disk bool, size, callers int) {
 		warm = callers
 	}
 	run(warm, nil)
+	b.ReportAllocs()
 	samples := make([][]time.Duration, callers)
 	for k := range samples {
 		samples[k] = make([]time.Duration, 0, 2*b.N/callers+16)
 	}
 	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
 	cpu := processorTime()
 	b.ResetTimer()
 	run(b.N, samples)
 	b.StopTimer()
 	cpu = processorTime() - cpu
-	runtime.ReadMemStats(&after)
 	all := slices.Concat(samples...)
 	slices.Sort(all)
 	n := float64(b.N)
@@ -143,7 +141,6 @@ func propose(b *testing.B, i impl, disk bool, size, callers int) {
 	b.ReportMetric(float64(all[len(all)/2])/1e3, "p50-µs")
 	b.ReportMetric(float64(all[len(all)*99/100])/1e3, "p99-µs")
 	b.ReportMetric(float64(cpu)/1e3/n, "cpu-µs/op")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "mallocs/op")
 }
 
 // BenchmarkFailover is the time from the end of a leader to the next commit.
