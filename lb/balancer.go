@@ -21,7 +21,8 @@ import (
 // closed: what has to change with time, the next Pick notices.
 //
 // Pick takes no lock and allocates nothing: it reads a state that never changes,
-// and whatever does change puts another in its place.
+// and whatever does change puts another in its place. Where that is the time, it is
+// one Pick that does so, while the others go on.
 type Balancer struct {
 	current atomic.Pointer[snapshot]
 	config  *Config
@@ -86,7 +87,7 @@ func New(config Config, backends ...Backend) (*Balancer, error) {
 // now returns the nanoseconds on the balancer's clock, which is monotonic.
 func (b *Balancer) now() int64 {
 	if b.config.Now != nil {
-		return int64(b.config.Now().Sub(b.epoch))
+		return max(1, int64(b.config.Now().Sub(b.epoch))) // below are marks of a Pick
 	}
 	return int64(time.Since(b.epoch))
 }
@@ -149,6 +150,11 @@ func (b *Balancer) change(f func(present []Backend) ([]Backend, error)) error {
 	if b.version > 0 && slices.Equal(backends, present) {
 		return nil
 	}
+	if b.kind == consistentHash {
+		if err := checkRing(backends); err != nil {
+			return err
+		}
+	}
 	hosts, order := make(map[string]*host, len(backends)), make([]*host, len(backends))
 	for i := range backends {
 		h := b.hosts[backends[i].Name]
@@ -160,11 +166,6 @@ func (b *Balancer) change(f func(present []Backend) ([]Backend, error)) error {
 		}
 		h.info.Store(&backends[i])
 		hosts[h.name], order[i] = h, h
-	}
-	if b.kind == consistentHash {
-		if err := checkRing(backends); err != nil {
-			return err
-		}
 	}
 	b.hosts, b.order = hosts, order
 	if b.changed != nil {

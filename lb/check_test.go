@@ -234,6 +234,8 @@ func TestHTTPCheck(t *testing.T) {
 		require.Equal(t, well, err == nil, "%d: %v", status, err)
 		require.Equal(t, status, code)
 	}
+	code = http.StatusOK
+	require.NoError(t, lb.HTTPCheck("healthz")(t.Context(), hostOf(t, s)), "the slash is ours to add")
 	require.Error(t, check(t.Context(), lb.Backend{Name: closedPort(t)}))
 	require.Error(t, check(t.Context(), lb.Backend{Name: "not an address"}))
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // HTTPCheck returns a Check that gets a path from the backend by plain HTTP: it
@@ -19,7 +20,7 @@ import (
 // be had.
 func HTTPCheck(path string) Check {
 	transport := &http.Transport{DisableKeepAlives: true}
-	return HTTPCheckWith(transport, func(be Backend) string { return "http://" + be.Name + path })
+	return HTTPCheckWith(transport, func(be Backend) string { return "http://" + be.Name + "/" + strings.TrimPrefix(path, "/") })
 }
 
 // HTTPCheckWith is HTTPCheck by way of a round tripper, which may have TLS and

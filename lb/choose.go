@@ -102,22 +102,27 @@ func (s *snapshot) soonest(b *Balancer, now int64) *host {
 }
 
 // avoid returns h or, if that has been tried, another host, and adds it to those
-// tried. If all have been, it is one as good as any.
+// tried. One is untried, unless other tries have just taken the last.
 func (s *snapshot) avoid(b *Balancer, r *Request, now int64, h *host) *host {
-	if b.kind.hashes() {
-		r.Tried.add(h) // they have looked themselves: their order is the ring's or the table's
-		return h
-	}
-	for range 3 {
-		if !r.Tried.has(h) {
-			break
+	for range 4 {
+		if r.Tried.add(h) {
+			return h
+		}
+		if b.kind == consistentHash {
+			h.release() // its place
 		}
 		h = s.choose(b, r, now)
 	}
-	if r.Tried.has(h) {
-		h = s.hosts[s.untried(int(b.turn.Add(1)%uint32(len(s.hosts))), r.Tried)]
+	if b.kind.hashes() { // they look for themselves: another try was quicker, each time
+		r.Tried.add(h)
+		return h
 	}
-	r.Tried.add(h)
+	from := int(b.turn.Add(1) % uint32(len(s.hosts)))
+	for i := range s.hosts {
+		if other := s.hosts[(from+i)%len(s.hosts)]; r.Tried.add(other) {
+			return other
+		}
+	}
 	return h
 }
 

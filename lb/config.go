@@ -38,7 +38,8 @@ type Config struct {
 	Subset int
 	// Client and Clients are this client's number, from 0, and how many there are.
 	// With them every backend is in the subsets of as many clients as any other,
-	// give or take one. Default: a place on the circle drawn at random.
+	// give or take one; with Zone, number the clients of each zone apart. Default:
+	// a place on the circle drawn at random.
 	Client, Clients int
 
 	// SlowStart is how long a backend that joins, or comes back, takes to get its
@@ -126,13 +127,17 @@ const maxDuration = 24 * time.Hour
 // withDefaults returns the complete configuration, or what is wrong with it.
 func (c Config) withDefaults() (*Config, error) {
 	check := checker{config: "Config"}
-	if c.Policy == nil {
+	switch p := c.Policy.(type) {
+	case nil:
 		c.Policy = LatencyAware{}
-	}
-	if h, ok := c.Policy.(ConsistentHash); ok {
-		h.LoadFactor = orDefault(h.LoadFactor, 1.25)
-		check.field(h.LoadFactor > 1 && h.LoadFactor <= 1000, "Policy.LoadFactor", h.LoadFactor, "above 1, to 1000")
-		c.Policy = h
+	case RoundRobin, Weighted, Random, LeastConnections, PowerOfTwo, LatencyAware, Maglev:
+	case ConsistentHash:
+		p.LoadFactor = orDefault(p.LoadFactor, 1.25)
+		check.field(p.LoadFactor > 1 && p.LoadFactor <= 1000, "Policy.LoadFactor", p.LoadFactor, "above 1, to 1000")
+		c.Policy = p
+	default: // a pointer to one, perhaps nil, or a struct with one inside
+		check.field(false, "Policy", fmt.Sprintf("a %T", p), "one of this package's, by value")
+		c.Policy = LatencyAware{}
 	}
 	c.ZoneMinimum = orDefault(c.ZoneMinimum, 1)
 	check.field(c.ZoneMinimum >= 1 && c.ZoneMinimum <= MaxBackends, "ZoneMinimum", c.ZoneMinimum, fmt.Sprintf("from 1 to %d", MaxBackends))

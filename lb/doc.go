@@ -38,8 +38,10 @@
 //
 // # Guarantees
 //
-//   - Pick takes no lock and allocates nothing, also while backends change. Done
-//     takes one only for failures that may eject, and once an Interval.
+//   - Pick takes no lock and allocates nothing, also while backends change; but
+//     where time has changed something, as at the end of an ejection, one Pick
+//     makes the state anew, and nobody waits for it. Done takes a lock only for
+//     failures that may eject, once an Interval, and to end an Idle.
 //   - Every available backend is picked in the long run, in proportion to its
 //     weight as far as the policy goes by weights, however often backends and
 //     weights change.
@@ -63,8 +65,8 @@
 // addition is 9: RoundRobin, Weighted and Random 14; PowerOfTwo 35; LatencyAware
 // 180, a third of it two readings of the clock; Maglev 26; ConsistentHash 57: all
 // whether there are 10 backends or 1,000. LeastConnections 45 and 1,000. A change
-// of backends makes the state anew, about 0.1 us a backend, with Weighted up to 1
-// ms, with the hashing policies some ms for thousands. bench/lb compares them with
+// of backends makes the state anew, about 0.1 us a backend, with Weighted 1 us, with
+// the hashing policies some ms for thousands. bench/lb compares them with
 // other libraries.
 //
 // # Files

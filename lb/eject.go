@@ -95,12 +95,15 @@ func (e *EjectionConfig) latencyOf(t tally) (mean float64, ok bool) {
 	return float64(t.took) / float64(good), true
 }
 
-// fail counts a failed call, and ejects the host if that makes enough in a row. A
-// call that began before the host last came back counts for nothing.
+// counts reports whether a call counts for ejection: one that began before the host
+// last came back does not.
+func (h *host) counts(version uint64) bool { return version >= h.since.Load() }
+
+// fail counts a failed call, and ejects the host if that makes enough in a row.
 func (h *host) fail(version uint64) {
 	b := h.owner
 	c := uint32(b.config.Ejection.Consecutive)
-	if c == 0 || version < h.since.Load() || h.failures.Add(1)%c != 0 {
+	if c == 0 || !h.counts(version) || h.failures.Add(1)%c != 0 {
 		return
 	}
 	now := b.now()
@@ -110,6 +113,10 @@ func (h *host) fail(version uint64) {
 		b.rebuild(now)
 	}
 }
+
+// rounding is what a product of a share may be short of a whole number: 0.29*100
+// is.
+const rounding = 1e-6
 
 // eject takes a host out, if it is in and that would not be one too many.
 func (b *Balancer) eject(h *host, now int64) bool {
@@ -122,7 +129,7 @@ func (b *Balancer) eject(h *host, now int64) bool {
 			out++
 		}
 	}
-	if most := max(1, int(b.config.Ejection.MaxShare*float64(len(b.order)))); out >= most || len(b.order) < 2 {
+	if most := max(1, int(b.config.Ejection.MaxShare*float64(len(b.order))+rounding)); out >= most || len(b.order) < 2 {
 		return false
 	}
 	h.ejection.begin(&b.config.Ejection, now)
@@ -140,6 +147,7 @@ func (b *Balancer) comeBack(now int64) (next int64) {
 		case h.ejection.until <= now:
 			h.ejection.end(now)
 			h.since.Store(b.version)
+			h.window.take() // what ended meanwhile tells of the time before
 			if c := b.config.Ejection.Consecutive; c > 0 {
 				h.failures.Store(uint32(c) - 1) // the first failure sends it out again
 			}

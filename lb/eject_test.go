@@ -277,3 +277,49 @@ func TestEjectionAgainstAModel(t *testing.T) {
 		require.Positive(t, m.total, "the model was never ejected: nothing was tested")
 	}
 }
+
+// What a host did before it was ejected does not eject it again by its success
+// rate either: not calls that it had answered by then, nor those that end later.
+func TestCallsFromBeforeAnEjectionDoNotCountForItsRate(t *testing.T) {
+	c := newClock()
+	b := newBalancer(t, lb.Config{
+		Policy: lb.RoundRobin{}, Now: c.now, DisableSlowStart: true,
+		Ejection: lb.EjectionConfig{SuccessRate: 0.2, MinimumCalls: 5, Interval: 10 * time.Second, For: time.Second},
+	}, backends(4)...)
+	var old []lb.Pick
+	for range 20 {
+		old = append(old, pickOf(t, b, "b1"))
+	}
+	fail(t, b, "b1", 5)
+	require.Equal(t, lb.Ejected, status(t, b, "b1").State)
+	for i := range old[:10] {
+		old[i].Done(errService) // while it is out
+	}
+	c.advance(2 * time.Second)
+	spread(t, b, 100)
+	require.Equal(t, lb.Available, status(t, b, "b1").State)
+	for i := range old[10:] {
+		old[10+i].Done(errService) // after it has come back
+	}
+	c.advance(9 * time.Second)
+	spread(t, b, 100)
+	require.Equal(t, 1, status(t, b, "b1").Ejections)
+}
+
+// 0.29 of 100 is 29, and 7 of 100 are not fewer than 0.07 of them, also in floating
+// point.
+func TestSharesAreOfWholeBackends(t *testing.T) {
+	b := newBalancer(t, lb.Config{Policy: lb.RoundRobin{}, PanicThreshold: 0.07, Ejection: lb.EjectionConfig{MaxShare: 0.29}}, backends(100)...)
+	for range 100 * 10 {
+		p := pick(t, b, lb.Request{})
+		p.Done(errService)
+	}
+	require.Equal(t, uint64(29), b.Stats().Ejections)
+	b = newBalancer(t, lb.Config{PanicThreshold: 0.07}, backends(100)...)
+	for i := range 93 {
+		require.NoError(t, b.SetHealth(fmt.Sprintf("b%d", i), false))
+	}
+	require.False(t, b.Stats().Panicked)
+	require.NoError(t, b.SetHealth("b93", false))
+	require.True(t, b.Stats().Panicked)
+}

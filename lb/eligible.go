@@ -21,9 +21,11 @@ func (b *Balancer) eligible(now int64, until *int64) (hosts []*host, shares []fl
 	near, far := b.arcs()
 	most := orDefault(b.config.Subset, len(b.order))
 	var here, able, whole, elsewhere float64
-	for i, h := range near {
-		if i < most && !h.draining {
+	open := 0
+	for _, h := range near {
+		if !h.draining && open < most {
 			whole += b.base(h)
+			open++
 		}
 		if usable(h) && len(hosts) < most {
 			hosts = append(hosts, h)
@@ -37,7 +39,7 @@ func (b *Balancer) eligible(now int64, until *int64) (hosts []*host, shares []fl
 	if whole > 0 {
 		stay = overprovision * able / whole
 	}
-	if stay >= 1 {
+	if stay >= 1-rounding {
 		return hosts, shares, panicked
 	}
 	for _, h := range far {
@@ -79,7 +81,7 @@ func (b *Balancer) panics() bool {
 			open++
 		}
 	}
-	return open > 0 && (available == 0 || float64(available) < b.config.PanicThreshold*float64(open))
+	return open > 0 && (available == 0 || float64(available) < b.config.PanicThreshold*float64(open)-rounding)
 }
 
 // arcs returns the hosts of this client's zone, if it prefers them, and the

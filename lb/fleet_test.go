@@ -348,3 +348,124 @@ func TestStatusShares(t *testing.T) {
 	require.NoError(t, b.SetHealth("a", false))
 	require.Zero(t, status(t, b, "a").Share)
 }
+
+// When all have been tried, the policy chooses as if none had: the third try of two
+// does not go by chance to the one that is busy.
+func TestTriedAllIsAsNone(t *testing.T) {
+	for _, policy := range []lb.Policy{lb.LeastConnections{}, lb.PowerOfTwo{}, lb.LatencyAware{}} {
+		b := newBalancer(t, lb.Config{Policy: policy, Now: newClock().now, DisableEjection: true}, backends(2)...)
+		for range 20 {
+			busy := pickOf(t, b, "b1")
+			r := lb.Request{Tried: new(lb.Tried)}
+			for range 2 {
+				p := pick(t, b, r)
+				p.Done(nil)
+			}
+			p := pick(t, b, r)
+			require.Equal(t, "b0", p.Backend().Name, "%v", policy)
+			p.Done(nil)
+			busy.Done(nil)
+		}
+	}
+}
+
+// Tries that are made at once go to different backends, too, and keep no place at
+// one that another try has just taken.
+func TestTriedAtOnce(t *testing.T) {
+	for _, policy := range []lb.Policy{lb.ConsistentHash{}, lb.Maglev{}, lb.LatencyAware{}} {
+		b := newBalancer(t, lb.Config{Policy: policy}, backends(8)...)
+		for i := range 500 {
+			r := lb.Request{Key: fmt.Sprint(i), Tried: new(lb.Tried)}
+			var picks [8]lb.Pick
+			var wait sync.WaitGroup
+			start := make(chan struct{})
+			for j := range picks {
+				wait.Go(func() {
+					<-start
+					picks[j], _ = b.Pick(r)
+				})
+			}
+			close(start)
+			wait.Wait()
+			names := map[string]bool{}
+			for j := range picks {
+				names[picks[j].Backend().Name] = true
+				picks[j].Done(nil)
+			}
+			require.Len(t, names, len(picks), "%v", policy)
+		}
+		for s := range b.Backends() {
+			require.Zero(t, s.InFlight, "%v: a place was taken and not given back", policy)
+		}
+	}
+}
+
+// Beyond 8 tries the earliest are forgotten, and not the latest.
+func TestTriedForgetsTheEarliest(t *testing.T) {
+	b := newBalancer(t, lb.Config{Policy: lb.RoundRobin{}}, backends(9)...)
+	var tried lb.Tried
+	var names []string
+	for range 18 {
+		p := pick(t, b, lb.Request{Tried: &tried})
+		names = append(names, p.Backend().Name)
+		p.Done(nil)
+	}
+	require.Equal(t, names[:9], names[9:], "the one that is forgotten is the only one left")
+}
+
+// Weights that a ring cannot hold are refused whole: the backends that stay keep
+// theirs.
+func TestSetThatFailsChangesNothing(t *testing.T) {
+	b := newBalancer(t, lb.Config{Policy: lb.ConsistentHash{}}, lb.Backend{Name: "b0", Weight: 2, Zone: "old"})
+	heavy := backends(600)
+	for i := range heavy {
+		heavy[i].Weight, heavy[i].Zone = lb.MaxWeight, "new"
+	}
+	require.ErrorIs(t, b.Set(heavy...), lb.ErrInvalid)
+	require.Equal(t, lb.Backend{Name: "b0", Weight: 2, Zone: "old"}, status(t, b, "b0").Backend)
+}
+
+// Policies are values. What else is one by the rules of the language is refused
+// rather than met with a panic later.
+func TestPolicyThatIsNoValueIsInvalid(t *testing.T) {
+	for _, policy := range []lb.Policy{&lb.ConsistentHash{}, (*lb.RoundRobin)(nil), &lb.Maglev{}, struct{ lb.Policy }{}, struct{ lb.ConsistentHash }{}} {
+		_, err := lb.New(lb.Config{Policy: policy}, backends(2)...)
+		require.ErrorIs(t, err, lb.ErrInvalid)
+		require.ErrorContains(t, err, "Config.Policy is a ")
+	}
+}
+
+// A clock that goes back, which it must not, spoils no more than latencies.
+func TestClockThatGoesBack(t *testing.T) {
+	c := newClock()
+	b := newBalancer(t, lb.Config{Now: c.now}, backends(1)...)
+	for _, step := range []time.Duration{-2, -1, 1, 0, -time.Hour, 2 * time.Hour} {
+		c.advance(step)
+		p := pick(t, b, lb.Request{})
+		p.Done(nil)
+		require.Zero(t, status(t, b, "b0").InFlight)
+	}
+}
+
+// Backends of the zone that drain take no place in a subset: those behind them are
+// as good, and have their share.
+func TestZoneWithASubsetThatDrains(t *testing.T) {
+	for _, policy := range policies()[:6] {
+		b := newBalancer(t, lb.Config{Policy: policy, Zone: "here", Subset: 2, Seed: 1}, zoned(3, "here", "there")...)
+		for s := range b.Backends() {
+			if s.Zone == "here" && s.Share > 0 {
+				require.NoError(t, b.Drain(s.Name))
+			}
+		}
+		require.Equal(t, 100, inZone(t, b, "here", 100), "%v", policy)
+	}
+}
+
+// 45 of 63, each with 1.4 times its part, are enough also in floating point.
+func TestZoneThatIsJustEnough(t *testing.T) {
+	b := newBalancer(t, lb.Config{Policy: lb.RoundRobin{}, Zone: "here"}, zoned(63, "here", "there")...)
+	for i := range 18 {
+		require.NoError(t, b.SetHealth(fmt.Sprintf("here-%d", i), false))
+	}
+	require.Equal(t, 45, b.Stats().InUse)
+}

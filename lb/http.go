@@ -12,7 +12,9 @@ import (
 // RoundTripper returns an http.RoundTripper that sends each request to a backend
 // of b, by way of next; nil means http.DefaultTransport. The backend's name takes
 // the place of the host in the URL, as an address that next can dial; the Host
-// header stays that of the request.
+// header stays that of the request. With https, next asks for a certificate of
+// that address, unless its TLSClientConfig has a ServerName. A redirect goes to a
+// backend, too, whatever host it names.
 //
 // A status of 500 or above is a failure of the backend, but not 501 and 505, by
 // which it says that it is well and cannot do this; 429 says nothing. The latency
@@ -186,6 +188,6 @@ func (b *heldBody) Read(p []byte) (int, error) {
 }
 
 func (b *heldBody) Close() error {
-	defer b.call.end(b.call.failure)
+	b.call.end(b.call.failure) // first: a Read that breaks off at Close is not the backend's fault
 	return b.ReadCloser.Close()
 }

@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -287,5 +289,92 @@ func TestRetriesGoToAnotherReplica(t *testing.T) {
 		require.NotEqual(t, tries[0], tries[1])
 		require.NotEqual(t, tries[1], tries[2])
 		require.NotEqual(t, tries[0], tries[2])
+	}
+}
+
+// A stream is a body whose Read waits for Close, as that of a quiet event stream.
+type stream struct{ reading, closed, read chan struct{} }
+
+func (s *stream) Read([]byte) (int, error) {
+	close(s.reading)
+	<-s.closed
+	return 0, errors.New("read on closed response body")
+}
+
+func (s *stream) Close() error {
+	close(s.closed)
+	<-s.read // until the reader has seen the error
+	return nil
+}
+
+// To end a stream, a client closes its body under the reader. The error of that
+// read speaks against nobody.
+func TestRoundTripperCloseDuringAReadIsNoFailure(t *testing.T) {
+	b := newBalancer(t, lb.Config{}, backends(1)...)
+	s := &stream{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	rt := lb.RoundTripper(b, tripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: s}, nil
+	}))
+	resp, err := rt.RoundTrip(httptest.NewRequest(http.MethodGet, "http://service/", nil))
+	require.NoError(t, err)
+	go func() {
+		defer close(s.read)
+		_, _ = resp.Body.Read(make([]byte, 1))
+	}()
+	<-s.reading
+	require.NoError(t, resp.Body.Close())
+	require.Zero(t, status(t, b, "b0").InFlight)
+	require.InDelta(t, 1, status(t, b, "b0").Success, 0)
+}
+
+// Requests that are read, closed half-way, cancelled and closed under a reader, while
+// backends come and go: in the end no call is in flight, and no healthy backend is
+// blamed for what its clients did.
+func TestRoundTripperWhileEverythingChanges(t *testing.T) {
+	body := bytes.Repeat([]byte("x"), 100_000)
+	handler := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }
+	all, transport := serve(t, handler, handler, handler, handler)
+	for _, policy := range []lb.Policy{lb.LatencyAware{}, lb.ConsistentHash{}} {
+		var failures atomic.Int64
+		b := newBalancer(t, lb.Config{Policy: policy, Failed: func(error) bool { failures.Add(1); return true }}, all...)
+		client := &http.Client{Transport: lb.AvoidTried(lb.RoundTripper(b, transport))}
+		var wait sync.WaitGroup
+		for g := range 4 {
+			wait.Go(func() {
+				for i := range 100 {
+					ctx, cancel := context.WithCancel(t.Context())
+					req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://service/", nil)
+					if (i+g)%4 == 0 {
+						go cancel()
+					}
+					resp, err := client.Do(req)
+					if err == nil {
+						switch (i + g) % 3 {
+						case 0:
+							_, _ = io.Copy(io.Discard, resp.Body)
+						case 1:
+							_, _ = io.CopyN(io.Discard, resp.Body, 10)
+						case 2:
+							go func() { _, _ = io.Copy(io.Discard, resp.Body) }()
+						}
+						_ = resp.Body.Close()
+					}
+					cancel()
+				}
+			})
+		}
+		wait.Go(func() {
+			for i := range 200 {
+				if err := b.Set(all[i%2 : 2+i%3]...); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wait.Wait()
+		require.NoError(t, b.Set(all...))
+		for s := range b.Backends() {
+			require.NoError(t, b.Idle(t.Context(), s.Name))
+		}
+		require.Zero(t, failures.Load(), "%v", policy)
 	}
 }

@@ -3,6 +3,7 @@ package lb
 import (
 	"math"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"strconv"
 	"testing"
@@ -145,4 +146,30 @@ func TestPairsAreEven(t *testing.T) {
 	}
 	first, second := pair(newChoices(hosts[:1], []float64{1}), 7)
 	require.Equal(t, [2]int{0, 0}, [2]int{first, second}, "there is but one")
+}
+
+// Of SRV records, one with the target "." says that there is no such service, and
+// one that stands twice has the same weight in whatever order they come.
+func TestSRVRecords(t *testing.T) {
+	require.Empty(t, DNS{}.fromSRV([]*net.SRV{{Target: ".", Port: 80}}))
+	require.Empty(t, DNS{}.fromSRV(nil))
+	light, heavy := &net.SRV{Target: "a.", Port: 80, Weight: 1}, &net.SRV{Target: "a.", Port: 80, Weight: 7}
+	want := []Backend{{Name: "a:80", Weight: 7}}
+	require.Equal(t, want, DNS{}.fromSRV([]*net.SRV{light, heavy}))
+	require.Equal(t, want, DNS{}.fromSRV([]*net.SRV{heavy, light}))
+}
+
+// Shares are told apart in a fleet of any size.
+func TestSharesOfALargeFleet(t *testing.T) {
+	for _, n := range []int{1000, 60_000, MaxBackends} {
+		weights, cold := make([]float64, n), make([]float64, n)
+		for i := range n {
+			weights[i], cold[i] = float64(1+i%2), 1
+		}
+		cold[0] = 0.1
+		slots := slotsOf(weights)
+		require.Equal(t, 2*slots[0], slots[1], "%d backends", n)
+		slots = slotsOf(cold)
+		require.LessOrEqual(t, 7*slots[0], slots[1], "%d backends", n)
+	}
 }

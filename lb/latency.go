@@ -92,8 +92,9 @@ func (e *estimate) read() (latency time.Duration, success float64) {
 // worse.
 //
 // A host that is not called is forgiven, half of it again and again, so that it is
-// tried after a while however bad it was: a hundred times as slow, after 17 s. Failures count more than in proportion: a call that has to be
-// made again elsewhere costs more than its time, and may not be possible at all.
+// tried after a while however bad it was: a hundred times as slow, after 17 s.
+// Failures count more than in proportion: a call that has to be made again
+// elsewhere costs more than its time, and may not be possible at all.
 func (h *host) outlook(now int64) (latency, penalty float64) {
 	f := unpack(h.estimate.packed.Load())
 	forgiven := 1.0

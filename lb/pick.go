@@ -57,6 +57,9 @@ func (b *Balancer) pick(s *snapshot, r Request) (Pick, error) {
 	if len(s.hosts) == 0 {
 		return Pick{}, ErrNoBackends
 	}
+	if r.Tried.covers(s.hosts) {
+		r.Tried = nil
+	}
 	h := s.choose(b, &r, now)
 	if r.Tried != nil {
 		h = s.avoid(b, &r, now, h)
@@ -122,11 +125,11 @@ func (p *Pick) done(err error) {
 		return
 	}
 	if b.timed {
-		h.learn(start, p.answered, failed)
+		h.learn(p.version, start, p.answered, failed)
 	}
 	if failed {
 		h.fail(p.version)
-	} else if h.failures.Load() != 0 && p.version >= h.since.Load() {
+	} else if h.failures.Load() != 0 && h.counts(p.version) {
 		h.failures.Store(0)
 	}
 }
@@ -150,7 +153,7 @@ func (b *Balancer) judge(err error) (failed, known bool) {
 }
 
 // learn takes the time of a call into account.
-func (h *host) learn(start, end int64, failed bool) {
+func (h *host) learn(version uint64, start, end int64, failed bool) {
 	b := h.owner
 	now := b.now()
 	took := now - start
@@ -161,7 +164,9 @@ func (h *host) learn(start, end int64, failed bool) {
 		h.estimate.observe(now, took, failed)
 	}
 	if b.judged {
-		h.window.add(took, failed)
+		if h.counts(version) {
+			h.window.add(took, failed)
+		}
 		b.compare(now)
 	}
 }

@@ -41,8 +41,8 @@ type RoundRobin struct{}
 // Weighted gives backends turns in proportion to their weights, exactly so in
 // every round and spread evenly over it: a backend of weight 5 among ten gets
 // every second turn or so, and not five in a row. A round has as many turns as
-// the weights come to, divided by what they have in common; above 65,536, shares
-// are rounded to that.
+// the weights come to, divided by what they have in common; above 65,536 and 8 a
+// backend, shares are rounded to that.
 type Weighted struct{}
 
 // Random chooses at random, in proportion to weights. Many clients that know

@@ -85,6 +85,9 @@ func (d DNS) resolveSRV(ctx context.Context, resolver *net.Resolver) ([]Backend,
 
 // fromSRV returns the records of the best priority as backends.
 func (d DNS) fromSRV(records []*net.SRV) (backends []Backend) {
+	records = slices.DeleteFunc(slices.Clone(records), func(r *net.SRV) bool {
+		return r.Target == "." || r.Target == "" // RFC 2782: there is decidedly no such service
+	})
 	best, heaviest := ^uint16(0), 1
 	for _, r := range records {
 		best = min(best, r.Priority)
@@ -104,7 +107,9 @@ func (d DNS) fromSRV(records []*net.SRV) (backends []Backend) {
 			backends = append(backends, Backend{Name: name, Zone: d.Zone, Weight: max(1, int(float64(r.Weight)*scale))})
 		}
 	}
-	slices.SortFunc(backends, func(a, b Backend) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(backends, func(a, b Backend) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(b.Weight, a.Weight)) // records come shuffled
+	})
 	return slices.CompactFunc(backends, func(a, b Backend) bool { return a.Name == b.Name })
 }
 
@@ -155,6 +160,7 @@ type Watcher struct {
 	balancer *Balancer
 	config   ResolveConfig
 	cancel   context.CancelFunc
+	closed   <-chan struct{} // closed by Close
 	wait     sync.WaitGroup
 	ask      chan struct{} // to ask at once; holds one
 	first    chan struct{} // closed after the first good answer
@@ -178,6 +184,7 @@ func StartWatcher(b *Balancer, config ResolveConfig) (*Watcher, error) {
 		balancer: b,
 		config:   c,
 		cancel:   cancel,
+		closed:   ctx.Done(),
 		ask:      make(chan struct{}, 1),
 		first:    make(chan struct{}),
 	}
@@ -193,16 +200,26 @@ func (w *Watcher) Close() error {
 	return nil
 }
 
-// Wait waits for the first good answer, or until ctx ends; then the error of the
-// latest question is joined.
+// errClosed says that there will be no more answers.
+var errClosed = errors.New("lb: watcher is closed")
+
+// Wait waits for the first good answer, or until ctx ends or the Watcher is
+// closed; then the error of the latest question is joined.
 func (w *Watcher) Wait(ctx context.Context) error {
+	var why error
 	select {
 	case <-w.first:
 		return nil
 	case <-ctx.Done():
-		_, err := w.Last()
-		return errors.Join(contextError(ctx), err)
+		why = contextError(ctx)
+	case <-w.closed:
+		why = errClosed
 	}
+	at, err := w.Last()
+	if !at.IsZero() {
+		return nil // it was there
+	}
+	return errors.Join(why, err)
 }
 
 // Refresh makes it ask at once, as after a connection was refused; while it is

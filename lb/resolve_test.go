@@ -271,12 +271,35 @@ func TestWatcherReportsWhy(t *testing.T) {
 	require.ErrorIs(t, err, errService)
 }
 
+// Who waits for the first answer does not wait for ever when there will be none.
+func TestWatcherWaitEndsWithClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, err := lb.StartWatcher(newBalancer(t, lb.Config{}), lb.ResolveConfig{
+			Resolver: scripted(func(context.Context) ([]lb.Backend, error) { return nil, errService }),
+		})
+		require.NoError(t, err)
+		ended := make(chan error, 1)
+		go func() { ended <- w.Wait(context.Background()) }()
+		synctest.Wait()
+		require.NoError(t, w.Close())
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			require.ErrorIs(t, err, errService)
+			require.ErrorContains(t, err, "closed")
+		default:
+			t.Fatal("it waits still")
+		}
+	})
+}
+
 func TestStaticResolves(t *testing.T) {
 	b := newBalancer(t, lb.Config{})
 	w, err := lb.StartWatcher(b, lb.ResolveConfig{Resolver: lb.Static(backends(3))})
 	require.NoError(t, err)
 	require.NoError(t, w.Wait(t.Context()))
 	require.NoError(t, w.Close())
+	require.NoError(t, w.Wait(t.Context()), "there was an answer")
 	require.Equal(t, []string{"b0", "b1", "b2"}, names(b))
 }
 

@@ -12,8 +12,12 @@ type schedule struct {
 	inverse uint64 // for the remainder by len(turns)
 }
 
-// maxTurns bounds a round, except that every host has one turn at least.
-const maxTurns = 1 << 16
+// maxTurns and turnsEach bound a round, the greater of the two: however many hosts
+// there are, each has some turns to tell shares apart by, and one at least.
+const (
+	maxTurns  = 1 << 16
+	turnsEach = 8 // in the mean
+)
 
 // newSchedule returns a round for the given shares, all above 0. Equal shares
 // take turns in their order; others are spread. start says where it begins.
@@ -56,9 +60,11 @@ func (s *schedule) next(turn uint32) *host {
 	return s.turns[i]
 }
 
-// slotsOf returns whole numbers in proportion to shares: exactly, if they are
-// whole themselves and come to at most maxTurns; else rounded, and at least 1.
+// slotsOf returns whole numbers in proportion to shares: exactly, if they are whole
+// themselves and come to no more than a round may have; else rounded, and at least
+// 1.
 func slotsOf(shares []float64) []int {
+	most := float64(max(maxTurns, turnsEach*len(shares)))
 	slots := make([]int, len(shares))
 	total, whole := 0.0, true
 	for i, share := range shares {
@@ -71,14 +77,14 @@ func slotsOf(shares []float64) []int {
 		for _, n := range slots {
 			common = gcd(n, common)
 		}
-		if total <= maxTurns*float64(common) {
+		if total <= most*float64(common) {
 			for i := range slots {
 				slots[i] /= common
 			}
 			return slots
 		}
 	}
-	scale := min(maxTurns, max(1024, 64*float64(len(shares)))) / total
+	scale := min(most, max(1024, 64*float64(len(shares)))) / total
 	for i, share := range shares {
 		slots[i] = max(1, int(math.Round(share*scale)))
 	}

@@ -11,14 +11,36 @@ import (
 // When all have been tried, a backend is chosen as if none had. Beyond 8 tries
 // the earliest are forgotten.
 type Tried struct {
-	count atomic.Uint32
 	hosts [8]atomic.Pointer[host]
+	more  atomic.Uint32 // those that there was no room for
 }
 
-func (t *Tried) add(h *host) {
-	if t != nil {
-		t.hosts[(t.count.Add(1)-1)%uint32(len(t.hosts))].Store(h)
+// add adds h and reports whether it was not there. Places fill up in their order,
+// so that of two tries that add one host at once, one meets the other.
+func (t *Tried) add(h *host) bool {
+	for i := range t.hosts {
+		switch at := &t.hosts[i]; {
+		case at.CompareAndSwap(nil, h):
+			return true
+		case at.Load() == h:
+			return false
+		}
 	}
+	t.hosts[(t.more.Add(1)-1)%uint32(len(t.hosts))].Store(h)
+	return true
+}
+
+// covers reports whether all of the hosts have been tried.
+func (t *Tried) covers(hosts []*host) bool {
+	if t == nil || len(hosts) > len(t.hosts) {
+		return false
+	}
+	for _, h := range hosts {
+		if !t.has(h) {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *Tried) has(h *host) bool {
