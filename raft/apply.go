@@ -103,7 +103,8 @@ func (n *Node) nextToApply() (entries []Entry, restore *SnapshotInfo) {
 		a.running = false
 		return nil, nil
 	}
-	a.waiters = n.dequeue(entries[len(entries)-1].Index, a.waiters[:0])
+	last := &entries[len(entries)-1]
+	a.waiters = n.dequeue(last.Index, last.Term, a.waiters[:0])
 	return entries, nil
 }
 
@@ -228,7 +229,7 @@ func (n *Node) applyCommands() error {
 	return nil
 }
 
-// tellWaiters tells those who wait for entries of the batch what became of them.
+// tellWaiters tells those whom the batch decides about what became of their entries.
 func (n *Node) tellWaiters(entries []Entry, err error) {
 	a := &n.apply
 	for i, w := range a.waiters {
@@ -242,7 +243,7 @@ func (n *Node) tellWaiters(entries []Entry, err error) {
 		}
 		at := w.index - entries[0].Index
 		switch {
-		case entries[at].Term != w.term:
+		case at >= uint64(len(entries)) || entries[at].Term != w.term:
 			w.decide(nil, errReplacedEntry) // another leader's entry took its place
 		case a.slots[at] >= 0:
 			w.decide(a.commands[a.slots[at]].Result, nil)

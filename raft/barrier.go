@@ -17,11 +17,13 @@ import (
 // waits for a leader if there is none.
 func (n *Node) Barrier(ctx context.Context) error {
 	for {
-		index, err := n.readIndex(ctx)
-		switch {
-		case err == nil:
-			return n.waitApplied(ctx, index)
-		case errors.Is(err, ErrClosed) || errors.Is(err, ErrFailed):
+		index, term, err := n.readIndex(ctx)
+		if err == nil {
+			if err = n.waitApplied(ctx, index, term); err != errElsewhere {
+				return err
+			}
+		}
+		if errors.Is(err, ErrClosed) || errors.Is(err, ErrFailed) {
 			return err
 		}
 		if err := n.pause(ctx, err); err != nil {
@@ -50,20 +52,21 @@ func (n *Node) Ready(ctx context.Context) error {
 	return nil
 }
 
-// readIndex returns an index from which on reads are linearizable.
-func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+// readIndex returns an index from which on reads are linearizable, and the term of
+// the leader who says so.
+func (n *Node) readIndex(ctx context.Context) (index, term uint64, err error) {
 	if ctx.Err() != nil {
-		return 0, contextError(ctx)
+		return 0, 0, contextError(ctx)
 	}
 	if n.leading.Load() {
 		return n.readHere(ctx)
 	}
 	leader, _, err := n.findLeader(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if leader == n.local {
-		return 0, errElsewhere
+		return 0, 0, errElsewhere
 	}
 	n.count1(&n.stats.Forwarded)
 	// Asking again does no harm: it need not take long to find a leader deaf.
@@ -71,43 +74,42 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	defer cancel()
 	response, err := n.ask(limited, leader, &request{op: opRead})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	r := reader{rest: response}
-	index, term, commit := r.uvarint(), r.uvarint(), r.uvarint()
+	index, term = r.uvarint(), r.uvarint()
+	commit := r.uvarint()
 	if r.err != nil || len(r.rest) > 0 {
-		return 0, fmt.Errorf("%w: read index of %s", errMalformed, leader)
+		return 0, 0, fmt.Errorf("%w: read index of %s", errMalformed, leader)
 	}
-	if term > 0 {
-		// The leader may tell its followers only later what is committed.
-		now := n.enter()
-		n.core.learn(now, term, commit)
-		n.leave(now, nil)
-	}
-	return index, nil
+	// The leader may tell its followers only later what is committed.
+	now := n.enter()
+	n.core.learn(now, term, commit)
+	n.leave(now, nil)
+	return index, term, nil
 }
 
-// committed returns a leader's term and commit index, and 0 for a term if this
-// node does not lead.
-func (n *Node) committed() (term, commit uint64) {
+// committed returns the commit index of the leader of a term; 0 if this node does
+// not lead in it any more.
+func (n *Node) committed(term uint64) uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.core.role != leader {
-		return 0, 0
+	if n.core.role != leader || n.core.term != term {
+		return 0
 	}
-	return n.core.term, n.core.commit
+	return n.core.commit
 }
 
 // readHere asks this node, as the leader.
-func (n *Node) readHere(ctx context.Context) (uint64, error) {
+func (n *Node) readHere(ctx context.Context) (index, term uint64, err error) {
 	w := n.newWaiter()
 	n.queue.putRead(n, w)
 	if w.wait(ctx) != decided {
-		return 0, contextError(ctx)
+		return 0, 0, contextError(ctx)
 	}
-	index, err := w.index, w.err
+	index, term, err = w.index, w.term, w.err
 	w.recycle()
-	return index, err
+	return index, term, err
 }
 
 // startRead begins one read for all who wait. Called with mu held.
@@ -131,10 +133,14 @@ func (n *Node) startRead(now time.Duration, round []*waiter, err error) {
 // answerReads hands out what the core found out. Called with mu held.
 func (n *Node) answerReads() {
 	c := n.core
+	var lost error
+	if c.role != leader {
+		lost = errElsewhere // by now: the term of the answers is over
+	}
 	for _, r := range c.reads {
 		for _, w := range n.rounds[r.id] {
-			w.index = r.index
-			w.decide(nil, nil)
+			w.index, w.term = r.index, c.term
+			w.decide(nil, lost)
 		}
 		delete(n.rounds, r.id)
 	}
@@ -147,21 +153,24 @@ func (n *Node) answerReads() {
 	c.reads, c.readsLost = c.reads[:0], c.readsLost[:0]
 }
 
-// A catcher waits for an index to be applied.
+// A catcher waits for an index to be applied, which the leader of a term named.
 type catcher struct {
-	index uint64
-	done  chan error
+	index, term uint64
+	done        chan error
 }
 
-// waitApplied waits until the entry at index is applied.
-func (n *Node) waitApplied(ctx context.Context, index uint64) error {
+// waitApplied waits until the entry at index is applied. The leader may have named
+// its own first entry, and have fallen before that was committed: then the log may
+// not get so far for a long time, and the error is errElsewhere.
+func (n *Node) waitApplied(ctx context.Context, index, term uint64) error {
 	n.mu.Lock()
 	if err := n.gone(); err != nil || n.apply.index >= index {
 		n.mu.Unlock()
 		return err
 	}
 	done := make(chan error, 1)
-	n.catching = append(n.catching, catcher{index, done})
+	n.catching = append(n.catching, catcher{index, term, done})
+	n.catchAgain()
 	n.mu.Unlock()
 	select {
 	case err := <-done:
@@ -172,6 +181,19 @@ func (n *Node) waitApplied(ctx context.Context, index uint64) error {
 	defer n.mu.Unlock()
 	n.catching = slices.DeleteFunc(n.catching, func(c catcher) bool { return c.done == done })
 	return contextError(ctx)
+}
+
+// catchAgain wakes those whose index may never come: it was not committed when the
+// term of the leader who named it ended. Called with mu held.
+func (n *Node) catchAgain() {
+	c := n.core
+	n.catching = slices.DeleteFunc(n.catching, func(w catcher) bool {
+		over := w.term < c.term && w.index > c.commit
+		if over {
+			w.done <- errElsewhere
+		}
+		return over
+	})
 }
 
 // caughtUp wakes those who wait for an index that is applied. Called with mu

@@ -123,7 +123,7 @@ func (n *Node) begin(f func(now time.Duration) error) error {
 	now := n.enter()
 	defer n.leave(now, nil)
 	if err := n.gone(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNotLeader, err) // who asks from elsewhere finds the next leader
 	}
 	if err := f(now); errors.Is(err, ErrNotLeader) {
 		return errElsewhere
@@ -190,14 +190,13 @@ func (n *Node) answer(ctx context.Context, from string, q *request) ([]byte, err
 		if !n.leading.Load() {
 			return nil, errElsewhere
 		}
-		index, err := n.readHere(ctx)
+		index, term, err := n.readHere(ctx)
 		if err != nil {
 			return nil, err
 		}
-		term, commit := n.committed()
 		b := binary.AppendUvarint(nil, index)
 		b = binary.AppendUvarint(b, term)
-		return binary.AppendUvarint(b, commit), nil
+		return binary.AppendUvarint(b, n.committed(term)), nil
 	case opTransfer:
 		return nil, n.transferHere(ctx, string(q.data))
 	case opReconfigure:

@@ -56,7 +56,8 @@ type Config struct {
 	// Voters and Learners are the first membership, the same on every node that
 	// starts a group: it counts where nothing was ever saved. A node that is to
 	// join a group that exists starts with neither, and waits for Reconfigure to
-	// name it.
+	// name it. So does a node whose disk was replaced, if it was the only voter
+	// in the beginning: nobody else could tell it that there is a past.
 	Voters, Learners []string
 
 	// Heartbeat is the time between two heartbeats of a leader: at least 1 ms,

@@ -96,7 +96,7 @@ type placedMembership struct {
 func newCore(config coreConfig, state State, now time.Duration) (*core, error) {
 	c := &core{coreConfig: config, now: now, draws: draw.NewStream(config.seed, "raft", config.id)}
 	c.term, c.vote = state.Hard.Term, state.Hard.Vote
-	c.disk.term, c.disk.vote = c.term, c.vote
+	c.disk.term, c.disk.vote, c.disk.outHard = c.term, c.vote, state.Hard
 	c.snap = state.Snapshot
 	if err := c.load(state); err != nil {
 		return nil, err
@@ -358,6 +358,7 @@ func (c *core) obey(m *message) {
 		c.handleAppend(m)
 	case msgHeartbeat:
 		c.advance(m.Commit)
+		c.noteCommit()
 		c.send(message{
 			Kind: msgHeartbeatReply, To: m.From, Term: c.term, Round: m.Round,
 			Index: c.verified, Hint: min(c.disk.stable, c.verified),

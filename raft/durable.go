@@ -14,9 +14,11 @@ type disk struct {
 	newborn bool      // nothing durable says that it is none
 	held    []message // until term, vote and newborn are durable
 
-	out     bool   // a batch is being saved
-	outLast uint64 // and its entries are durable then, up to here
-	outHard HardState
+	note bool // the commit index is worth saving, though nothing waits for it
+
+	out     bool      // a batch is being saved
+	outLast uint64    // and its entries are durable then, up to here
+	outHard HardState // what was saved last, or is being saved
 }
 
 // cut forgets entries from index i on: they are replaced.
@@ -30,10 +32,12 @@ func (d *disk) cut(i uint64) {
 func (c *core) takeBatch(buf []Entry) (b Batch, ok bool) {
 	d := &c.disk
 	last := c.log.last()
-	if d.out || c.failed || d.stable >= last && d.restart == 0 && c.durable() {
+	lazy := d.stable >= last && d.restart == 0 && c.durable()
+	if d.out || c.failed || lazy && !d.note {
 		return Batch{}, false
 	}
-	b = Batch{Hard: HardState{Term: c.term, Vote: c.vote, Commit: c.safeCommit()}, Restart: d.restart, Entries: buf[:0]}
+	d.note = false
+	b = Batch{Hard: HardState{Term: c.term, Vote: c.vote, Commit: c.safeCommit()}, Restart: d.restart, Entries: buf[:0], Lazy: lazy}
 	for i, left := d.stable+1, maxBatchBytes; i <= last && left > 0; {
 		piece := c.log.slice(i, last, left)
 		b.Entries = append(b.Entries, piece...)
@@ -53,6 +57,12 @@ func (c *core) safeCommit() uint64 {
 	}
 	return min(c.commit, c.disk.stable)
 }
+
+// noteCommit has the commit index saved if it moved since, even if there is nothing
+// else. With every heartbeat, that is often enough: a server that starts again
+// knows at once nearly all that was committed, and a log that rests ends in a
+// record behind its last entries.
+func (c *core) noteCommit() { c.disk.note = c.safeCommit() > c.disk.outHard.Commit }
 
 // durable reports whether the term, the vote and the end of being newborn are.
 func (c *core) durable() bool {

@@ -26,10 +26,11 @@ var (
 	// leadership, is under way already.
 	ErrBusy = errors.New("raft: another change is under way")
 	// ErrMembership says that a membership cannot be: it has no voters, or a name
-	// twice, or it is the leader's that is to be the leader no voter.
+	// twice, or the node that is to lead is none of its voters.
 	ErrMembership = errors.New("raft: invalid membership")
 	// ErrSessionExpired says that a session was dropped because newer ones took
-	// its place. The command was not applied by this call.
+	// its place. The command was not applied by this call, unless it comes with
+	// ErrUncertain.
 	ErrSessionExpired = errors.New("raft: session expired")
 	// ErrNoSnapshot says that a Storage holds no snapshot.
 	ErrNoSnapshot = errors.New("raft: no snapshot")

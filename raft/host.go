@@ -63,10 +63,12 @@ func (h *Host) start(config Config, owner bool) (*Node, error) {
 		return nil, err
 	}
 	n, err := newNode(h, config)
+	if err == nil {
+		n.owner = owner
+	}
 	if err = h.admit(n, config.Group, err); err != nil {
 		return nil, err
 	}
-	n.owner = owner
 	h.timers.quantum(config.Heartbeat)
 	n.leave(n.enter(), nil)
 	return n, nil

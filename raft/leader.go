@@ -73,6 +73,7 @@ func (c *core) govern() {
 			c.becomeFollower(c.term, "") // section 6.2: clients find the new leader sooner
 			return
 		}
+		c.noteCommit()
 		c.beat()
 	}
 	if o.tellAt > 0 && c.now >= o.tellAt {

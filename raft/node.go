@@ -30,8 +30,10 @@ type Node struct {
 	queue   queue
 	waiters sync.Pool // of *waiter
 
-	life     uint64        // tells this Node from others of its name
-	requests atomic.Uint64 // forwarded commands, for their numbers
+	life     uint64          // tells this Node from others of its name
+	requests atomic.Uint64   // forwarded commands, for their numbers
+	ending   context.Context // of what is asked of other nodes: Close ends it
+	end      context.CancelFunc
 
 	mu   sync.Mutex
 	core *core
@@ -123,6 +125,7 @@ func newNode(host *Host, config Config) (*Node, error) {
 		armed: math.MaxInt64, rounds: map[uint64][]*waiter{},
 	}
 	n.life = draw.Key(config.Seed^uint64(time.Now().UnixNano()), "raft life", n.local)
+	n.ending, n.end = context.WithCancel(context.Background())
 	_, n.save.inPlace = config.Storage.(*MemoryStorage)
 	n.save.run, n.apply.run = n.saveAll, n.applyAll
 	n.apply.sessions = newSessionTable(MaxSessions)
@@ -130,6 +133,7 @@ func newNode(host *Host, config Config) (*Node, error) {
 		if err := n.restoreNewest(state.Snapshot); err != nil {
 			return nil, fmt.Errorf("raft: restoring the snapshot at index %d: %w", state.Snapshot.Index, err)
 		}
+		n.apply.index, n.apply.term = state.Snapshot.Index, state.Snapshot.Term
 	}
 	if n.core, err = newCore(config.core(), state, host.now()); err != nil {
 		return nil, err
@@ -188,7 +192,7 @@ func (n *Node) flush(now time.Duration, out *outbox) {
 	if c.failure != nil && n.failure == nil {
 		n.fail(c.failure)
 	}
-	if c.fetch.Index > 0 && !n.transfer.fetching && n.failure == nil {
+	if c.fetch.Index > 0 && c.leader != "" && !n.transfer.fetching && n.failure == nil {
 		n.startFetch()
 	}
 	n.startApply()
@@ -230,6 +234,12 @@ func (n *Node) publish() {
 			i += uint64(len(piece))
 		}
 		n.stats.Elected++
+	}
+	if s.term != c.term {
+		n.catchAgain()
+	}
+	if c.role != leader && !changing && !c.membership().Contains(n.local) {
+		n.forsake()
 	}
 	if s.leader != c.leader && c.leader != "" {
 		n.note(slog.LevelInfo, "new leader", slog.String("leader", c.leader), slog.Uint64("term", c.term))
@@ -344,8 +354,9 @@ func (n *Node) Close() error {
 	if !n.closed {
 		n.closed = true
 		n.leading.Store(false)
+		n.end()
 		n.giveUp(ErrClosed)
-		n.stopTransfers()
+		n.forgetReaders()
 		n.wakeWatchers()
 	}
 	n.leave(now, nil)

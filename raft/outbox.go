@@ -81,7 +81,7 @@ func sameContent(a, b []message) bool {
 			return false
 		}
 		return a.Kind == b.Kind && a.Term == b.Term && a.Index == b.Index && a.LogTerm == b.LogTerm && a.Hint == b.Hint &&
-			a.Commit == b.Commit && a.Round == b.Round && a.Reject == b.Reject && a.Force == b.Force
+			a.Commit == b.Commit && a.Round == b.Round && a.Reject == b.Reject && a.Force == b.Force && a.Newborn == b.Newborn
 	})
 }
 

@@ -141,6 +141,7 @@ func (n *Node) proposeHere(ctx context.Context, kind EntryKind, data []byte) ([]
 	w := n.newWaiter()
 	if !n.queue.put(n, kind, data, w) {
 		w.recycle()
+		n.count1(&n.stats.Overloaded)
 		return nil, fmt.Errorf("%w: %w: commands of MaxUncommitted bytes wait", ErrDropped, ErrOverloaded)
 	}
 	switch w.wait(ctx) {
@@ -225,6 +226,7 @@ func (n *Node) ask(ctx context.Context, node string, q *request) ([]byte, error)
 	limit := patience * n.config.Election
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	defer context.AfterFunc(n.ending, cancel)()
 	body := q.append(make([]byte, 0, len(q.data)+len(q.group)+32))
 	response, err := n.config.Transport.Call(limited, node, n.host.config.Service, body)
 	switch {
@@ -232,6 +234,8 @@ func (n *Node) ask(ctx context.Context, node string, q *request) ([]byte, error)
 		return readResponse(node, response)
 	case ctx.Err() != nil:
 		return nil, contextError(ctx)
+	case n.ending.Err() != nil:
+		return nil, ErrClosed
 	case limited.Err() != nil:
 		return nil, fmt.Errorf("raft: %s did not answer within %v", node, limit)
 	case errors.Is(err, transport.ErrOverflow):
@@ -245,15 +249,16 @@ func (n *Node) ask(ctx context.Context, node string, q *request) ([]byte, error)
 // put queues a command, and brings all that waits to the core if nobody else is
 // about to. It reports false where too much waits.
 func (q *queue) put(n *Node, kind EntryKind, data []byte, w *waiter) bool {
+	size := entryOverhead + len(data)
 	q.mu.Lock()
-	if q.bytes > 0 && q.bytes+len(data) > n.config.MaxUncommitted {
+	if q.bytes > 0 && q.bytes+size > n.config.MaxUncommitted {
 		q.mu.Unlock()
 		return false
 	}
 	f := &q.filling
 	f.entries = append(f.entries, Entry{Kind: kind, Data: q.slab.copy(data)})
 	f.waiters = append(f.waiters, w)
-	q.bytes += len(data)
+	q.bytes += size
 	first := !q.draining
 	q.draining = true
 	q.mu.Unlock()
@@ -289,8 +294,9 @@ func (q *queue) take() orders {
 // is able to: those who are about to propose join the batch.
 func (n *Node) drain() {
 	runtime.Gosched()
-	now := n.enter()
+	n.mu.Lock()
 	taken := n.queue.take()
+	now := n.host.now() // after the last of them came: a lease of before may be over
 	err := n.gone()
 	if len(taken.reads) > 0 {
 		n.startRead(now, taken.reads, err)

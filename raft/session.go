@@ -53,8 +53,9 @@ func appendSessionID(id uint64) []byte { return binary.LittleEndian.AppendUint64
 //
 // The errors are ErrDropped, with what Node.Propose gives with it; ErrUncertain
 // with the error of ctx or ErrClosed or ErrFailed; and ErrSessionExpired, after
-// which the session is of no more use: the command was not applied by this try,
-// but may have been by an earlier one that ended in ErrUncertain.
+// which the session is of no more use: the command was not applied, unless it comes
+// with ErrUncertain, because it was sent several times and an earlier one may have
+// been.
 func (s *Session) Propose(ctx context.Context, command []byte) (result []byte, err error) {
 	seq, lowest, err := s.begin(ctx)
 	if err != nil {
@@ -136,8 +137,12 @@ func (n *Node) insist(ctx context.Context, data []byte) ([]byte, error) {
 		result, err := n.propose(ctx, EntrySession, data)
 		var last error // why there is no further try
 		switch {
-		case err == nil, errors.Is(err, ErrSessionExpired):
-			return result, err
+		case err == nil:
+			return result, nil
+		case errors.Is(err, ErrSessionExpired):
+			last = ErrSessionExpired
+		case errors.Is(err, ErrTooLarge):
+			last = ErrTooLarge // on this leader: the one before may have taken it
 		case errors.Is(err, ErrClosed):
 			last = ErrClosed
 		case errors.Is(err, ErrFailed):
@@ -148,7 +153,7 @@ func (n *Node) insist(ctx context.Context, data []byte) ([]byte, error) {
 		switch {
 		case last != nil && unknown:
 			return nil, uncertain(last)
-		case last != nil, errors.Is(err, ErrOverloaded) && !unknown, errors.Is(err, ErrTooLarge):
+		case last != nil, errors.Is(err, ErrOverloaded) && !unknown:
 			return nil, err
 		}
 		unknown = unknown || errors.Is(err, ErrUncertain)

@@ -147,12 +147,13 @@ func (n *Node) compact(index uint64) {
 	}
 	if to >= n.core.first() {
 		n.core.compact(to)
-		n.save.compact = max(n.save.compact, to)
+		n.save.compact = n.core.first() - 1 // not above what is durable
 	}
 }
 
 // restoreNewest makes the newest snapshot of Storage, which should be the given
-// one, the state of the node. Called when nothing is being applied.
+// one, the state of the applier, but for the index. Called when nothing is being
+// applied.
 func (n *Node) restoreNewest(info SnapshotInfo) error {
 	r, err := n.config.Storage.OpenSnapshot()
 	if err != nil {
@@ -168,7 +169,6 @@ func (n *Node) restoreNewest(info SnapshotInfo) error {
 	}
 	a := &n.apply
 	a.sessions, a.membership, a.entries, a.bytes = sessions, info.Membership.clone(), 0, 0
-	a.index, a.term = info.Index, info.Term
 	return nil
 }
 

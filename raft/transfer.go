@@ -30,8 +30,7 @@ const (
 // Node.mu.
 type transfer struct {
 	fetching bool
-	cancel   context.CancelFunc // of the fetch
-	readers  []*openSnapshot    // in order of last use
+	readers  []*openSnapshot // in order of last use
 }
 
 // An openSnapshot is a snapshot that followers read. It stays as it is when a
@@ -44,12 +43,8 @@ type openSnapshot struct {
 	forgot bool // not in readers any more: the last user closes it
 }
 
-// stopTransfers ends the fetch, and forgets the open snapshots. Called with mu
-// held, before leave.
-func (n *Node) stopTransfers() {
-	if n.transfer.cancel != nil {
-		n.transfer.cancel()
-	}
+// forgetReaders forgets the open snapshots. Called with mu held, before leave.
+func (n *Node) forgetReaders() {
 	for len(n.transfer.readers) > 0 {
 		n.forgetReader()
 	}
@@ -76,8 +71,17 @@ func (n *Node) expireReaders(now time.Duration) {
 }
 
 // piece answers a follower that asks for a piece of a snapshot: its size, its
-// membership with the first piece, and the bytes.
+// membership with the first piece, and the bytes. Close waits for it: Storage may be
+// closed then.
 func (n *Node) piece(q *request) ([]byte, error) {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil, ErrClosed
+	}
+	n.workers.Add(1)
+	n.mu.Unlock()
+	defer n.workers.Done()
 	r, err := n.openReader(q.index, q.term)
 	if err != nil {
 		return nil, err
@@ -154,14 +158,12 @@ func (n *Node) closeReader(r *openSnapshot) {
 // startFetch begins to fetch the snapshot that the leader offers. Called with mu
 // held.
 func (n *Node) startFetch() {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.transfer.fetching, n.transfer.cancel = true, cancel
+	n.transfer.fetching = true
 	f := &fetch{node: n, from: n.core.leader, info: n.core.fetch, sum: newSum()}
 	n.workers.Add(1)
 	go func() {
 		defer n.workers.Done()
-		defer cancel()
-		f.run(ctx)
+		f.run(n.ending)
 	}()
 }
 
@@ -190,7 +192,7 @@ func (f *fetch) run(ctx context.Context) {
 	}
 	now := n.enter()
 	defer n.leave(now, nil)
-	n.transfer.fetching, n.transfer.cancel = false, nil
+	n.transfer.fetching = false
 	switch {
 	case n.closed:
 	case err != nil:
@@ -298,11 +300,16 @@ func (n *Node) takeOver(info SnapshotInfo) {
 		n.fail(fmt.Errorf("raft: restoring a snapshot from the leader: %w", err))
 		return
 	}
+	n.apply.index, n.apply.term = info.Index, info.Term
 	n.core.installed(now, info)
 	n.unapplied, n.counted = 0, info.Index
 	n.note(slog.LevelInfo, "snapshot restored", slog.Uint64("index", info.Index))
-	for _, w := range n.dequeue(info.Index, nil) {
-		w.decide(nil, uncertain(errSkipped))
+	for _, w := range n.dequeue(info.Index, info.Term, nil) {
+		if w.index > info.Index {
+			w.decide(nil, errReplacedEntry)
+		} else {
+			w.decide(nil, uncertain(errSkipped))
+		}
 	}
 	n.caughtUp()
 }

@@ -2,7 +2,9 @@ package raft
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -116,13 +118,14 @@ func (n *Node) enqueue(term uint64, first uint64, batch []*waiter) {
 	l.waiters = append(l.waiters, batch...)
 }
 
-// dequeue takes those out of the lines who wait for entries up to index to.
-// Those of one term are in order.
-func (n *Node) dequeue(to uint64, into []*waiter) []*waiter {
+// dequeue takes those out of the lines who wait for entries up to index to, of
+// which the last has the given term. Those of one term are in order. Who waits for
+// an entry of an earlier term behind it waits in vain: terms never fall in a log.
+func (n *Node) dequeue(to, term uint64, into []*waiter) []*waiter {
 	empty := 0
 	for i := range n.lines {
 		l := &n.lines[i]
-		for l.head < len(l.waiters) && l.waiters[l.head].index <= to {
+		for l.head < len(l.waiters) && (l.waiters[l.head].index <= to || l.term < term) {
 			into = append(into, l.waiters[l.head])
 			l.waiters[l.head] = nil
 			l.head++
@@ -140,10 +143,29 @@ func (n *Node) dequeue(to uint64, into []*waiter) []*waiter {
 	return into
 }
 
+var errRemoved = errors.New("raft: the node was removed from its group")
+
+// forsake gives up the commands behind the commit index: this node was removed,
+// and will not hear what becomes of them. Called with mu held.
+func (n *Node) forsake() {
+	for i := range n.lines {
+		l := &n.lines[i]
+		kept := l.head
+		for kept < len(l.waiters) && l.waiters[kept].index <= n.core.commit {
+			kept++
+		}
+		for _, w := range l.waiters[kept:] {
+			w.decide(nil, uncertain(errRemoved))
+		}
+		clear(l.waiters[kept:])
+		l.waiters = l.waiters[:kept]
+	}
+}
+
 // drop gives up the commands in the log: nobody will say what becomes of them.
 // Called with mu held.
 func (n *Node) drop(reason error) {
-	for _, w := range n.dequeue(^uint64(0), nil) {
+	for _, w := range n.dequeue(math.MaxUint64, 0, nil) {
 		w.decide(nil, uncertain(reason))
 	}
 	n.lines = nil

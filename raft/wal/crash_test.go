@@ -224,19 +224,19 @@ func (w *workload) takeSnapshot(index uint64) error {
 	if err := out.Commit(); err != nil {
 		return err
 	}
-	w.model.snapshot = w.model.begun // an older one does not take the place of a newer one
+	w.model.snapshot = max(w.model.snapshot, index) // an older one does not take the place of a newer one
 	return nil
 }
 
 // lives runs a log through so many lives on a disk, each of which ends with a crash
-// of the machine, the death of the process, or Close.
+// of the machine, the death of the process, or Close, and has segments of its own size.
 func lives(t *testing.T, r *rand.Rand, d *faultdisk.Disk, m *model, n int, begin func()) {
 	for range n {
 		begin()
 		w := &workload{Rand: r, model: m}
 		steps := 1 + r.IntN(30)
 		var err error
-		if w.log, err = open(d, dir, small); err == nil {
+		if w.log, err = open(d, dir, Config{SegmentSize: minSegmentSize + r.Int64N(9001)}); err == nil {
 			m.found(t, w.log)
 		}
 		for ; steps > 0 && err == nil; steps-- {

@@ -345,6 +345,19 @@ func TestMissingAndMisplacedSegmentsAreRefused(t *testing.T) {
 			require.NoError(t, err)
 			d.WriteFile(inDir(segmentName(3)), b)
 		}, 3, "does not follow"},
+		"a snapshot, beside the first segment": {func(d *faultdisk.Disk) {
+			restarted := faultdisk.New(1)
+			l := mustOpen(t, restarted)
+			snapshot(t, l, 100, "")
+			require.NoError(t, l.Save(raft.Batch{Hard: raft.HardState{Term: 1}, Restart: 101, Entries: entries(101, 1, "x")}))
+			require.NoError(t, l.Close())
+			b, err := restarted.ReadFile(inDir(segmentName(1)))
+			require.NoError(t, err)
+			for _, name := range d.Files() {
+				require.NoError(t, d.Remove(name))
+			}
+			d.WriteFile(inDir(segmentName(1)), b)
+		}, 1, "a snapshot is missing: the log begins with entry 101"},
 		"of another version": {func(d *faultdisk.Disk) {
 			info, _, _ := decodeSegmentInfo(read(1), 1)
 			b, _ := info.encode()

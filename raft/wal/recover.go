@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -67,9 +68,13 @@ func (r *recovered) list() error {
 				r.segments = append(r.segments, segment{number: number})
 			}
 		case spareEnding:
-			spares = append(spares, name)
+			if _, ok := numberOf(name, spareEnding); ok {
+				spares = append(spares, name)
+			}
 		case tempEnding:
-			r.temps = append(r.temps, name)
+			if isTemp(name) {
+				r.temps = append(r.temps, name)
+			}
 		case snapshotEnding:
 			if s, ok := parseSnapshotName(name); ok {
 				r.snapshots = append(r.snapshots, s)
@@ -95,7 +100,7 @@ func (r *recovered) list() error {
 	}
 	for _, name := range spares {
 		// One that has a number yet to come was not finished.
-		if number, ok := numberOf(name, spareEnding); ok && len(r.segments) > 0 && number <= r.segments[len(r.segments)-1].number {
+		if number, _ := numberOf(name, spareEnding); len(r.segments) > 0 && number <= r.segments[len(r.segments)-1].number {
 			r.spares = append(r.spares, name)
 		} else {
 			r.temps = append(r.temps, name)
@@ -113,10 +118,12 @@ func (r *recovered) checkStart() error {
 	if first <= newest+1 {
 		return nil
 	}
-	missing := r.segments[0].number - 1
-	return r.corrupt(segmentName(missing), 0, fmt.Sprintf(
-		"the file is missing, or a snapshot: the log begins with entry %d, the newest snapshot ends with %d", first, newest,
-	))
+	missing := "a snapshot is missing"
+	name := segmentName(r.segments[0].number)
+	if number := r.segments[0].number; number > 1 {
+		name, missing = segmentName(number-1), "the file is missing, or a snapshot"
+	}
+	return r.corrupt(name, 0, fmt.Sprintf("%s: the log begins with entry %d, the newest snapshot ends with %d", missing, first, newest))
 }
 
 func (r *recovered) corrupt(name string, offset int64, reason string) error {
@@ -166,7 +173,7 @@ func (r *recovered) read(name string, buffer []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size > maxOffset {
+	if size > min(maxOffset, math.MaxInt) { // what an int holds on this machine
 		return nil, r.corrupt(name, maxOffset, "the file is longer than a segment can be")
 	}
 	buffer = slices.Grow(buffer[:0], int(size))[:size]

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -45,6 +46,21 @@ func parseSnapshotName(name string) (s snapshotFile, ok bool) {
 	s.index, good[0] = numberOf(index, "")
 	s.term, good[1] = numberOf(term, snapshotEnding)
 	return s, good[0] && good[1]
+}
+
+// tempName returns the name of a snapshot that is being written, the n-th of a Log.
+func (s snapshotFile) tempName(n int) string { return fmt.Sprintf("%s-%d%s", s.name(), n, tempEnding) }
+
+// isTemp reports whether tempName returned the name.
+func isTemp(name string) bool {
+	name, ok := strings.CutSuffix(name, tempEnding)
+	i := strings.LastIndexByte(name, '-')
+	if !ok || i < 0 {
+		return false
+	}
+	_, err := strconv.ParseUint(name[i+1:], 10, 64)
+	_, ok = parseSnapshotName(name[:i])
+	return ok && err == nil
 }
 
 // snapshots are those of one directory. It is safe for concurrent use.
@@ -96,7 +112,7 @@ func (s *snapshots) create(info raft.SnapshotInfo) (raft.SnapshotWriter, error) 
 	s.mu.Lock()
 	s.temps++
 	id := snapshotFile{info.Index, info.Term}
-	temp := fmt.Sprintf("%s-%d%s", id.name(), s.temps, tempEnding)
+	temp := id.tempName(s.temps)
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
@@ -193,7 +209,7 @@ func (w *snapshotWriter) Commit() error {
 	err := w.file.Close()
 	w.file = nil
 	if err != nil {
-		return errors.Join(err, w.all.remove(w.temp))
+		return errors.Join(err, w.all.drop(w.temp))
 	}
 	return w.all.commit(w.id, w.temp)
 }
@@ -205,7 +221,18 @@ func (w *snapshotWriter) Abort() error {
 	}
 	err := w.file.Close()
 	w.file = nil
-	return errors.Join(err, w.all.remove(w.temp))
+	return errors.Join(err, w.all.drop(w.temp))
+}
+
+// drop removes a file that was being written, unless the directory was given free
+// meanwhile: another Log may have it, which has removed the file, or uses the name.
+func (s *snapshots) drop(temp string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	return s.remove(temp)
 }
 
 func (s *snapshots) remove(name string) error { return s.fs.Remove(s.path(name)) }
@@ -215,7 +242,7 @@ func (s *snapshots) commit(id snapshotFile, temp string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errors.Join(ErrClosed, s.remove(temp))
+		return ErrClosed // see drop
 	}
 	if n := len(s.good); n > 0 && id.compare(s.good[n-1]) < 0 {
 		return s.remove(temp)

@@ -297,3 +297,42 @@ func TestSaveDoesNotAllocate(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, save(true)))
 	require.Zero(t, testing.AllocsPerRun(20, save(false)))
 }
+
+// Open clears away what a crash left of its own files, and nobody else's.
+func TestForeignFilesAreLeftAlone(t *testing.T) {
+	d := faultdisk.New(1)
+	require.NoError(t, mustOpen(t, d).Close())
+	foreign := []string{"upload.tmp", "notes-1.tmp", "part.spare", "0000000000000001.spare.tmp", "0000000000000001-0000000000000001.snap-x.tmp", "a.wal", "b.snap"}
+	own := []string{snapshotFile{7, 2}.tempName(12), spareName(9)}
+	for _, name := range append(foreign, own...) {
+		d.WriteFile(inDir(name), []byte("contents"))
+	}
+	require.NoError(t, mustOpen(t, d).Close())
+	files := d.Files()
+	for _, name := range foreign {
+		require.Contains(t, files, inDir(name))
+	}
+	for _, name := range own {
+		require.NotContains(t, files, inDir(name))
+	}
+}
+
+// A snapshot that is given up after Close must not touch that of the next Log, whose
+// file may have the same name.
+func TestAbortAfterCloseLeavesTheNextLogAlone(t *testing.T) {
+	for _, end := range []func(raft.SnapshotWriter) error{raft.SnapshotWriter.Abort, raft.SnapshotWriter.Commit} {
+		d := faultdisk.New(1)
+		l := mustOpen(t, d)
+		info := raft.SnapshotInfo{Index: 3, Term: 1}
+		old, err := l.CreateSnapshot(info)
+		require.NoError(t, err)
+		l = reopen(t, d, l)
+		w, err := l.CreateSnapshot(info)
+		require.NoError(t, err)
+		_, err = w.Write([]byte("new"))
+		require.NoError(t, err)
+		_ = end(old)
+		require.NoError(t, w.Commit())
+		require.Equal(t, "new", content(t, l))
+	}
+}

@@ -13,7 +13,7 @@ type Report struct {
 	Segments int   // files of the log
 	Bytes    int64 // that they take from the disk
 	Records  int   // batches in them
-	Torn     bool  // one more was being written when the process ended; it was not acknowledged
+	Torn     bool  // the head of one more is there, which was being written when the process ended, and was not acknowledged
 
 	First, Last uint64         // indexes of the entries; 0: there are none
 	Hard        raft.HardState // the newest
@@ -26,7 +26,8 @@ type Report struct {
 
 // Verify reads a directory as Open does, and all snapshots, and changes nothing. The
 // error is the one that Open would return: a *CorruptError, or ErrLocked while a
-// Log has it open. A directory that does not exist is an error as well.
+// Log has it open; while Verify runs, Open returns ErrLocked in turn. A directory that
+// does not exist is an error as well.
 func Verify(dir string) (Report, error) { return verify(disk.OS{}, dir) }
 
 func verify(files disk.FS, dir string) (Report, error) {

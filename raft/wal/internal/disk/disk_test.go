@@ -55,6 +55,15 @@ func TestLockIsExclusiveUntilClosed(t *testing.T) {
 	require.NoError(t, again.Close())
 }
 
+// A directory that is there may be below one that knows no syncs.
+func TestMakeDirBelowWhatCannotBeSynced(t *testing.T) {
+	if _, err := os.Stat("/proc/self"); err != nil {
+		t.Skip("no /proc here")
+	}
+	require.Error(t, disk.OS{}.SyncDir("/proc"))
+	require.NoError(t, disk.OS{}.MakeDir("/proc/self"))
+}
+
 func TestMakeDirMakesParents(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "a", "b", "c")

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // OS is the file system of the machine.
@@ -13,13 +14,18 @@ type OS struct{}
 var _ FS = OS{} // constant: an assertion
 
 // MakeDir creates a directory with its parents, and syncs the parent of each that
-// is new.
+// is new. It syncs the parent of the first that is there as well, if it may: whoever
+// made that one may have died before.
 func (o OS) MakeDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &os.PathError{Op: "mkdir", Path: dir, Err: errors.New("not a directory")}
 		}
-		return nil
+		err := o.SyncDir(filepath.Dir(dir))
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) {
+			return nil // not ours, or a file system without syncs that another is mounted on
+		}
+		return err
 	}
 	if parent := filepath.Dir(dir); parent != dir {
 		if err := o.MakeDir(parent); err != nil {
