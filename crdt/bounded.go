@@ -68,16 +68,22 @@ func (c *BoundedCounter) Take(n uint64) (*BoundedCounter, error) {
 	return c.delta(r), nil
 }
 
-// Give hands the right to take n to another replica and returns the delta. The
-// error is ErrRights if this replica has not so much itself, as in Take.
+// Give hands the right to take n to another replica and returns the delta; to give
+// something to itself, or to "", does nothing. The error is ErrRights if this replica
+// has not so much itself, as in Take, and ErrTooLarge if all that it ever gave to the
+// other came to more than the largest int64.
 func (c *BoundedCounter) Give(to string, n uint64) (*BoundedCounter, error) {
 	r := c.own()
 	if rights := c.Rights(c.name); n > rights {
 		return nil, fmt.Errorf("%w: %q has %d of %d", ErrRights, c.name, rights, n)
 	}
-	if to != c.name && to != "" && n > 0 { // otherwise it would look like an addition
-		r.give(to, n)
+	if to == c.name || to == "" { // it would look like an addition
+		return c.delta(r), nil
 	}
+	if i, found := r.find(to); found && n > math.MaxInt64-r.given[i].n || n > math.MaxInt64 {
+		return nil, fmt.Errorf("%w: %q has given %q as much as can be counted", ErrTooLarge, c.name, to)
+	}
+	r.give(to, n)
 	return c.delta(r), nil
 }
 
@@ -105,14 +111,21 @@ func (c *BoundedCounter) Rights(replica string) uint64 {
 // at the largest uint64. It is 0 while more is known of what was taken than of what was
 // added.
 func (c *BoundedCounter) Value() uint64 {
-	var added, taken uint64
+	var added, taken sum
 	for _, r := range c.rows {
-		taken = plus(taken, r.taken)
+		taken.add(r.taken)
 		if i, found := r.find(r.name); found {
-			added = plus(added, r.given[i].n)
+			added.add(r.given[i].n)
 		}
 	}
-	return added - min(added, taken)
+	high, low := added.less(&taken)
+	switch {
+	case int64(high) < 0:
+		return 0
+	case high > 0:
+		return math.MaxUint64
+	}
+	return low
 }
 
 // Merge takes in another state or delta and reports whether anything changed.

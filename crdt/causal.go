@@ -202,7 +202,7 @@ func (c *causal) encode(b []byte, kind byte, empty store) ([]byte, error) {
 // decode sets c to what encode wrote, with the store in into.
 func (c *causal) decode(data []byte, kind byte, into store) error {
 	if c.in != nil {
-		refuse("a value inside a map is decoded with its map")
+		refuse(inside)
 	}
 	r := newReader(data, kind)
 	decoded := &root{delta: r.flag()}

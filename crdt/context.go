@@ -184,8 +184,13 @@ func (c *context) merge(other *context) (changed bool) {
 		changed = c.replicas[at].merge(theirs.spans) || changed
 		at++
 	}
-	if len(missing) == 0 {
+	switch len(missing) {
+	case 0:
 		return changed
+	case 1: // as deltas bring them
+		i, _ := c.find(missing[0].name)
+		c.replicas = slices.Insert(c.replicas, i, missing[0])
+		return true
 	}
 	c.replicas = append(c.replicas, missing...)
 	slices.SortFunc(c.replicas, func(r, s replica) int { return strings.Compare(r.name, s.name) })
@@ -193,11 +198,20 @@ func (c *context) merge(other *context) (changed bool) {
 }
 
 // clock returns, for each replica, how many of its dots are there without a gap.
-func (c *context) clock() (clock vclock.Clock) {
-	for _, r := range c.replicas {
-		if first := r.spans[0]; first.from == 1 {
-			clock.Add(vclock.Dot{Node: r.name, Counter: first.to})
+func (c *context) clock() vclock.Clock { return clockOf(c.replicas) }
+
+// clockOf puts a clock together of halves: with every name that is added to it, a
+// clock copies those that it has.
+func clockOf(replicas []replica) (clock vclock.Clock) {
+	switch n := len(replicas); n {
+	case 0:
+	case 1:
+		if first := replicas[0].spans[0]; first.from == 1 {
+			clock.Add(vclock.Dot{Node: replicas[0].name, Counter: first.to})
 		}
+	default:
+		clock = clockOf(replicas[:n/2])
+		clock.Merge(clockOf(replicas[n/2:]))
 	}
 	return clock
 }

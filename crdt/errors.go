@@ -26,7 +26,8 @@ var (
 	// MaxName, MaxCounter or MaxReplicas.
 	ErrTooLarge = errors.New("crdt: too large")
 	// ErrUnsupported says that elements, keys or values are of a type that has
-	// no binary form; see the package comment.
+	// no binary form, or that an element or key would be decoded to something else;
+	// see the package comment.
 	ErrUnsupported = errors.New("crdt: a type without a binary form")
 	// ErrRights says that a BoundedCounter may not take or give as much as was
 	// asked for: the rest belongs to other replicas, or to nobody.
@@ -81,4 +82,5 @@ func refuse(why string) { panic("crdt: " + why) }
 const (
 	nobody  = "this state belongs to no replica and is only merged and read: change one made by New with a name"
 	outside = "a value inside a map is changed within Update only"
+	inside  = "a value inside a map is decoded with its map"
 )

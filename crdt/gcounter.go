@@ -48,10 +48,10 @@ func (c *GCounter) add(n uint64) count {
 // Value returns the sum, in O(replicas); it ends at the largest uint64.
 func (c *GCounter) Value() uint64 {
 	up, _ := c.tally.sums()
-	if up[0] > 0 {
+	if up.high > 0 {
 		return math.MaxUint64
 	}
-	return up[1]
+	return up.low
 }
 
 // Merge takes in another state or delta and reports whether anything changed, in
@@ -76,6 +76,9 @@ func (c *GCounter) AppendBinary(b []byte) ([]byte, error) { return c.tally.appen
 // UnmarshalBinary replaces c by what AppendBinary encoded, as a state that belongs
 // to no replica. The error is ErrCorrupt; c stays as it was then.
 func (c *GCounter) UnmarshalBinary(data []byte) error {
+	if c.emit != nil {
+		refuse(inside)
+	}
 	t, err := readTally(data, kindGCounter)
 	if err == nil {
 		*c = GCounter{tally: t}

@@ -82,6 +82,9 @@ func (s *GSet[E]) read(r *reader) {
 // UnmarshalBinary replaces s by what AppendBinary encoded, as
 // ORSet.UnmarshalBinary does, ready to use.
 func (s *GSet[E]) UnmarshalBinary(data []byte) error {
+	if s.emit != nil {
+		refuse(inside)
+	}
 	r := newReader(data, kindGSet)
 	var decoded GSet[E]
 	decoded.read(r)

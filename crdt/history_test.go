@@ -478,3 +478,44 @@ func TestORMapOfCountersAgainstModel(t *testing.T) {
 		},
 	}.test(t)
 }
+
+func TestORMapThreeDeepAgainstModel(t *testing.T) {
+	type house = crdt.ORMap[string, *outer]
+	lab[*house]{
+		make: crdt.NewORMap[string, *outer],
+		change: func(h *history, m *house, o *operation, k known) *house {
+			first, second, third := h.element(), h.element(), h.element()
+			depth := h.random.IntN(12)
+			path := strings.Join([]string{first, second, third}[:min(depth, 2)+1], "/") + "/"
+			if depth < 3 {
+				o.what, o.kills = "remove", h.alive(k, path)
+			}
+			if depth == 0 {
+				return m.Remove(first)
+			}
+			return m.Update(first, func(out *outer) {
+				if depth == 1 {
+					out.Remove(second)
+					return
+				}
+				out.Update(second, func(in *inner) {
+					if depth == 2 {
+						in.Remove(third)
+						return
+					}
+					changeTags(h, in, third, first+"/"+second+"/", o, k)
+				})
+			})
+		},
+		show: func(m *house) string {
+			var list []string
+			for first, out := range m.All() {
+				for second, in := range out.All() {
+					list = append(list, pathsOf(in, first+"/"+second+"/")...)
+				}
+			}
+			return text(list)
+		},
+		want: paths,
+	}.test(t)
+}

@@ -137,6 +137,9 @@ func (r *LWWRegister[V]) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary replaces r by what AppendBinary encoded, as
 // ORSet.UnmarshalBinary does.
 func (r *LWWRegister[V]) UnmarshalBinary(data []byte) error {
+	if r.emit != nil {
+		refuse(inside)
+	}
 	in := newReader(data, kindLWWRegister)
 	var decoded LWWRegister[V]
 	if in.flag() {

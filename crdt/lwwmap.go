@@ -129,6 +129,9 @@ func (m *LWWMap[K, V]) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary replaces m by what AppendBinary encoded, as
 // ORSet.UnmarshalBinary does.
 func (m *LWWMap[K, V]) UnmarshalBinary(data []byte) error {
+	if m.emit != nil {
+		refuse(inside)
+	}
 	r := newReader(data, kindLWWMap)
 	var decoded LWWMap[K, V]
 	readTable(r, &decoded.writes, func() write[V] { return readWrite[V](r) })

@@ -136,6 +136,9 @@ func (s *LWWSet[E]) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary replaces s by what AppendBinary encoded, as
 // ORSet.UnmarshalBinary does, ready to use.
 func (s *LWWSet[E]) UnmarshalBinary(data []byte) error {
+	if s.emit != nil {
+		refuse(inside)
+	}
 	r := newReader(data, kindLWWSet)
 	var decoded LWWSet[E]
 	readTable(r, &decoded.last, func() change { return change{vclock.Stamp(r.number()), r.flag()} })

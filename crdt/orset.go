@@ -16,9 +16,8 @@ import (
 // with another state; a lost removal leaves no trace, so that only a whole state, from
 // any replica that knows of it, makes up for it.
 //
-// Elements must be equal to themselves, which a NaN is not. The zero value belongs
-// to no replica: it is merged and read. A set is not safe for concurrent use, except
-// that any number of goroutines may read it.
+// The zero value belongs to no replica: it is merged and read. A set is not safe for
+// concurrent use, except that any number of goroutines may read it.
 //
 // The source is Bieniusa et al., "An optimized conflict-free replicated set", 2012,
 // with the deltas of Almeida et al., "Delta state replicated data types", 2018.
@@ -185,8 +184,9 @@ type oneDelta[E comparable] struct {
 }
 
 func (c *oneChange[E]) delta() *causal {
-	d := &oneDelta[E]{list: [1]pair[E, dots]{{c.element, dots{one: c.now}}}}
-	d.store.list = d.list[:]
+	d := new(oneDelta[E])
+	d.store.list = d.list[:0]
+	d.store.put(c.element, dots{one: c.now})
 	d.root.delta = true
 	d.root.context.replicas = d.replicas[:0]
 	add := func(dot vclock.Dot) {

@@ -2,7 +2,6 @@ package crdt
 
 import (
 	"math"
-	"math/bits"
 	"strconv"
 )
 
@@ -49,8 +48,7 @@ func (c *PNCounter) add(n int64) count {
 // ends at the bounds of int64.
 func (c *PNCounter) Value() int64 {
 	up, down := c.tally.sums()
-	low, borrow := bits.Sub64(up[1], down[1], 0)
-	high, _ := bits.Sub64(up[0], down[0], borrow)
+	high, low := up.less(&down)
 	switch {
 	case high == 0 && low <= math.MaxInt64:
 		return int64(low)
@@ -82,6 +80,9 @@ func (c *PNCounter) AppendBinary(b []byte) ([]byte, error) { return c.tally.appe
 // UnmarshalBinary replaces c by what AppendBinary encoded, as
 // GCounter.UnmarshalBinary does.
 func (c *PNCounter) UnmarshalBinary(data []byte) error {
+	if c.emit != nil {
+		refuse(inside)
+	}
 	t, err := readTally(data, kindPNCounter)
 	if err == nil {
 		*c = PNCounter{tally: t}

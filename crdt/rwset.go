@@ -85,19 +85,29 @@ func (s *RWSet[E]) All() iter.Seq[E] {
 	}
 }
 
-// Compact forgets removed elements of which all removals are in stable, and
-// returns how many they were. An event is stable when every replica has seen it, and
-// a whole state that says so in its Seen has come from each and was merged here:
-// the meet of these clocks. An addition that is still on its way would otherwise
-// bring the element back.
+// Compact forgets removed elements of which all removals, and all additions that they
+// win against, are in stable, and returns how many they were. An event is stable when
+// every replica has seen it, and a whole state that says so in its Seen has come from
+// each and was merged here: the meet of these clocks. An addition that is still on its
+// way would otherwise bring the element back.
+//
+// That something was forgotten goes to others with whole states only. To where a
+// removal is still remembered, so do additions made after it was forgotten: a delta
+// does not say that it undoes it, and the element stays out until then. A delta
+// itself forgets nothing.
 func (s *RWSet[E]) Compact(stable vclock.Clock) (forgotten int) {
-	if s.store == nil {
+	if s.in != nil && s.in.record == nil {
+		refuse(outside)
+	}
+	if s.store == nil || s.root.delta {
 		return 0
 	}
 	t := &s.store.(*ballots[E]).table
 	for element, b := range t.all() {
 		settled := b.removed.live()
-		b.removed.each(func(dot vclock.Dot) { settled = settled && stable.Contains(dot) })
+		// An addition that is not stable may be later than the removal, from a replica
+		// that had forgotten it.
+		b.each(func(dot vclock.Dot) { settled = settled && stable.Contains(dot) })
 		if settled {
 			t.remove(element)
 			forgotten++

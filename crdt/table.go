@@ -6,7 +6,8 @@ import (
 )
 
 // few is up to how many pairs a table holds without a map. Most deltas and many
-// nested values hold one.
+// nested values hold one. A table that shrinks goes back to a list at less than half
+// of that, so that one that swings about few makes no map each time.
 const few = 8
 
 // A table is a map that is a list while it is small, and gives memory back when
@@ -39,7 +40,12 @@ func (t *table[K, V]) get(key K) (value V, found bool) {
 	return value, false
 }
 
+// put does nothing with a key that is not equal to itself, a NaN: it would never be
+// found again, and come in once more with every merge.
 func (t *table[K, V]) put(key K, value V) {
+	if unequal(key) {
+		return
+	}
 	if t.hashed != nil {
 		t.hashed[key] = value
 		t.peak = max(t.peak, len(t.hashed))
@@ -57,6 +63,13 @@ func (t *table[K, V]) put(key K, value V) {
 	}
 	t.rehash()
 	t.hashed[key] = value
+	t.peak = max(t.peak, len(t.hashed))
+}
+
+// unequal reports whether a key is not equal to itself.
+func unequal[K comparable](key K) bool {
+	again := key
+	return again != key
 }
 
 // remove takes out a pair. What is being visited by all may be removed.
@@ -79,11 +92,19 @@ func (t *table[K, V]) remove(key K) {
 	}
 }
 
-// rehash moves all pairs into a map of their number.
+// rehash moves all pairs into a map of their number, or a list if they are few.
 func (t *table[K, V]) rehash() {
+	if t.len() < few/2 {
+		list := make([]pair[K, V], 0, few)
+		for key, value := range t.all() {
+			list = append(list, pair[K, V]{key, value})
+		}
+		t.list, t.hashed, t.peak = list, nil, 0
+		return
+	}
 	hashed := make(map[K]V, t.len()+1)
 	maps.Insert(hashed, t.all())
-	t.list, t.hashed, t.peak = nil, hashed, max(len(hashed), 4*few)
+	t.list, t.hashed, t.peak = nil, hashed, max(len(hashed), 2*few)
 }
 
 // all yields the pairs in no particular order. Beside the pair that is being

@@ -87,8 +87,13 @@ func (t *tally) merge(other *tally) (changed bool) {
 			missing = append(missing, *c)
 		}
 	}
-	if len(missing) == 0 {
+	switch len(missing) {
+	case 0:
 		return changed
+	case 1: // as deltas bring them
+		i, _ := slices.BinarySearchFunc(t.rest, missing[0], compareCounts)
+		t.rest = slices.Insert(t.rest, i, missing[0])
+		return true
 	}
 	t.rest = append(t.rest, missing...)
 	slices.SortFunc(t.rest, compareCounts)
@@ -97,17 +102,28 @@ func (t *tally) merge(other *tally) (changed bool) {
 
 func compareCounts(c, d count) int { return strings.Compare(c.name, d.name) }
 
-// sums returns the sums of all counts, in 128 bits each: the high and the low half.
-func (t *tally) sums() (up, down [2]uint64) {
-	add := func(sum *[2]uint64, n uint64) {
-		low, carry := bits.Add64(sum[1], n, 0)
-		sum[0], sum[1] = sum[0]+carry, low
-	}
-	add(&up, t.own.up)
-	add(&down, t.own.down)
+// A sum has 128 bits, so that it does not end while it is added up.
+type sum struct{ high, low uint64 }
+
+func (s *sum) add(n uint64) {
+	low, carry := bits.Add64(s.low, n, 0)
+	s.high, s.low = s.high+carry, low
+}
+
+// less returns s less t, in 128 bits of which the first is the sign.
+func (s *sum) less(t *sum) (high, low uint64) {
+	low, borrow := bits.Sub64(s.low, t.low, 0)
+	high, _ = bits.Sub64(s.high, t.high, borrow)
+	return high, low
+}
+
+// sums returns the sums of all counts.
+func (t *tally) sums() (up, down sum) {
+	up.add(t.own.up)
+	down.add(t.own.down)
 	for i := range t.rest {
-		add(&up, t.rest[i].up)
-		add(&down, t.rest[i].down)
+		up.add(t.rest[i].up)
+		down.add(t.rest[i].down)
 	}
 	return up, down
 }

@@ -86,6 +86,9 @@ func (s *TwoPhaseSet[E]) AppendBinary(b []byte) ([]byte, error) {
 // UnmarshalBinary replaces s by what AppendBinary encoded, as
 // ORSet.UnmarshalBinary does, ready to use.
 func (s *TwoPhaseSet[E]) UnmarshalBinary(data []byte) error {
+	if s.emit != nil {
+		refuse(inside)
+	}
 	r := newReader(data, kindTwoPhaseSet)
 	var decoded TwoPhaseSet[E]
 	decoded.added.read(r)

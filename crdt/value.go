@@ -25,6 +25,37 @@ func appendValue[T any](b []byte, v T) ([]byte, error) {
 	return appendOther(b, v)
 }
 
+// appendKey is appendValue for elements and keys, which are found again by ==. Equal
+// ones have one form, 0 and -0 as well. With check, one that would come back as another
+// is refused, such as a pointer, or a time.Time in a zone: merged with itself, it
+// would be lost.
+func appendKey[K comparable](b []byte, key K, check bool) ([]byte, error) {
+	var zero K
+	if key == zero {
+		key = zero
+	}
+	from := len(b)
+	b, err := appendValue(b, key)
+	if err != nil || !check {
+		return b, err
+	}
+	if back, err := decodeValue[K](b[from:]); err != nil || back != key {
+		return b, fmt.Errorf("%w: a %T that is not equal to what it is decoded to", ErrUnsupported, key)
+	}
+	return b, nil
+}
+
+// encodesItself reports whether a type has a binary form of its own making.
+func encodesItself[K any]() bool {
+	var zero K
+	switch any(zero).(type) {
+	case string, int, uint64: // the most usual, sooner
+	case encoding.BinaryAppender, encoding.BinaryMarshaler, nil: // nil is an interface
+		return true
+	}
+	return false
+}
+
 func appendOther[T any](b []byte, v T) ([]byte, error) {
 	switch v := any(v).(type) {
 	case struct{}:
@@ -47,10 +78,16 @@ func appendOther[T any](b []byte, v T) ([]byte, error) {
 		return binary.AppendVarint(b, r.Int()), nil
 	case r.CanUint():
 		return binary.AppendUvarint(b, r.Uint()), nil
+	case isBytes(r):
+		return append(b, r.Bytes()...), nil
 	case r.CanFloat():
 		return binary.BigEndian.AppendUint64(b, math.Float64bits(r.Float())), nil
 	}
 	return b, fmt.Errorf("%w: %T", ErrUnsupported, v)
+}
+
+func isBytes(r reflect.Value) bool {
+	return r.Kind() == reflect.Slice && r.Type().Elem().Kind() == reflect.Uint8
 }
 
 // decodeValue returns the value of which data is the binary form, and refuses
@@ -91,6 +128,8 @@ func decodeInto(r reflect.Value, data []byte) error {
 	switch {
 	case r.Kind() == reflect.String:
 		r.SetString(string(data))
+	case isBytes(r):
+		r.SetBytes(append([]byte{}, data...))
 	case r.Kind() == reflect.Bool && len(data) == 1:
 		r.SetBool(data[0] != 0)
 	case r.CanInt():

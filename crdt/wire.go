@@ -66,9 +66,10 @@ func appendTable[K comparable, V any](b []byte, t *table[K, V], appendOne func(b
 	var forms []byte
 	var err error
 	items := make([]item[V], 0, t.len())
+	check := encodesItself[K]()
 	for key, value := range t.all() {
 		from := len(forms)
-		if forms, err = appendValue(forms, key); err != nil {
+		if forms, err = appendKey(forms, key, check); err != nil {
 			return b, err
 		}
 		items = append(items, item[V]{from, len(forms), value})
@@ -94,7 +95,7 @@ func readTable[K comparable, V any](r *reader, t *table[K, V], readOne func() V)
 			r.fail(corrupt("elements out of order"))
 		}
 		last = form
-		key := readValue[K](r, form)
+		key := readKey[K](r, form)
 		value := readOne()
 		if _, twice := t.get(key); twice {
 			r.fail(corrupt("an element in two forms"))
@@ -199,4 +200,17 @@ func readValue[T any](r *reader, form []byte) (v T) {
 		r.fail(err)
 	}
 	return v
+}
+
+// readKey reads what appendKey wrote.
+func readKey[K comparable](r *reader, form []byte) (key K) {
+	key = readValue[K](r, form)
+	var zero K
+	if r.err != nil || key != zero && !unequal(key) {
+		return key
+	}
+	if again, err := appendValue(nil, zero); err != nil || string(again) != string(form) {
+		r.fail(corrupt("%T in a form that is not one of a key", key))
+	}
+	return key
 }
