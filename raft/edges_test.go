@@ -168,3 +168,18 @@ func TestRemovedLeaderLetsAllGo(t *testing.T) {
 		require.Positive(t, uncertain, "of %d", len(done))
 	})
 }
+
+// A Barrier on a leader that nobody answers ends with its context, though the node
+// still takes itself for the leader.
+func TestBarrierOfACutOffLeaderEndsWithItsContext(t *testing.T) {
+	simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
+		s.start(abc...)
+		leader := s.leader()
+		s.Partition([]string{leader.Status().Node}, s.others(leader))
+		ctx, cancel := background(s, 10*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, leader.Barrier(ctx), context.DeadlineExceeded)
+		require.Equal(t, "leader", leader.Status().Role)
+		s.settle()
+	})
+}

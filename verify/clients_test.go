@@ -28,8 +28,15 @@ func redisTool(t *testing.T, s *server, tool, stdin string, args ...string) stri
 	return string(out)
 }
 
-func TestRedisCLI(t *testing.T) {
-	c := startCluster(t)
+// inBothModes runs a test against servers without a leader and with one.
+func inBothModes(t *testing.T, test func(t *testing.T, c *cluster)) {
+	t.Run("ap", func(t *testing.T) { test(t, startCluster(t)) })
+	t.Run("cp", func(t *testing.T) { test(t, startStrictCluster(t)) })
+}
+
+func TestRedisCLI(t *testing.T) { inBothModes(t, testRedisCLI) }
+
+func testRedisCLI(t *testing.T, c *cluster) {
 	cli := func(node string, args ...string) string {
 		return strings.TrimSuffix(redisTool(t, c.server(node), "redis-cli", "", args...), "\n")
 	}
@@ -53,8 +60,9 @@ func TestRedisCLI(t *testing.T) {
 }
 
 // redis-cli --pipe sends as fast as it can and counts the replies.
-func TestRedisCLIMassInsertion(t *testing.T) {
-	c := startCluster(t)
+func TestRedisCLIMassInsertion(t *testing.T) { inBothModes(t, testRedisCLIMassInsertion) }
+
+func testRedisCLIMassInsertion(t *testing.T, c *cluster) {
 	const n = 3000
 	var protocol strings.Builder
 	for i := range n {
@@ -71,30 +79,40 @@ func TestRedisCLIMassInsertion(t *testing.T) {
 }
 
 func TestRedisBenchmark(t *testing.T) {
-	c := startCluster(t)
+	t.Run("ap", func(t *testing.T) { testRedisBenchmark(t, startCluster(t), "ping,set,get", "5000", 4, 500) })
+	t.Run("cp", func(t *testing.T) {
+		testRedisBenchmark(t, startStrictCluster(t), "ping,set,get,incr,mset", "2000", 6, 100)
+	})
+}
+
+// testRedisBenchmark runs tests of redis-benchmark with so many commands each,
+// which print so many rows; each must reach a rate, in commands a second, that
+// shows that nothing hangs.
+func testRedisBenchmark(t *testing.T, c *cluster, tests, commands string, results int, least float64) {
 	for _, args := range [][]string{
 		{"-c", "50"},
 		{"-c", "50", "-P", "16"},
 		{"-c", "20", "-d", "4096", "-r", "1000"},
 	} {
-		args = append([]string{"-t", "ping,set,get", "-n", "5000", "--csv"}, args...)
+		args = append([]string{"-t", tests, "-n", commands, "--csv"}, args...)
 		out := redisTool(t, c.server("a"), "redis-benchmark", "", args...)
 		require.NotContains(t, strings.ToLower(out), "error", "%q", args)
 		require.NotContains(t, out, "WARNING", "%q", args)
 		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
 		require.NoError(t, err, "%s", out)
-		require.Len(t, rows, 1+4, "%s", out) // a headline, two kinds of PING, SET and GET
+		require.Len(t, rows, 1+results, "%s", out) // a headline, and two kinds of PING
 		for _, row := range rows[1:] {
 			rate, err := strconv.ParseFloat(row[1], 64)
 			require.NoError(t, err)
-			require.Greater(t, rate, 500.0, "%v", row)
+			require.Greater(t, rate, least, "%v", row)
 			t.Logf("%v: %s %s/s", args[5:], row[0], row[1])
 		}
 	}
 }
 
-func TestGoRedis(t *testing.T) {
-	c := startCluster(t)
+func TestGoRedis(t *testing.T) { inBothModes(t, testGoRedis) }
+
+func testGoRedis(t *testing.T, c *cluster) {
 	ctx := t.Context()
 	// As it comes: it asks for RESP3 first and tells its name and version.
 	client := redis.NewClient(&redis.Options{Addr: c.server("a").clients, ClientName: "verify"})
@@ -152,6 +170,54 @@ func TestGoRedis(t *testing.T) {
 	set, err = other.SetNX(ctx, "soon", "again", 0).Result()
 	require.NoError(t, err)
 	require.True(t, set)
+}
+
+// What only servers with a leader answer.
+func TestGoRedisStrict(t *testing.T) {
+	c := startStrictCluster(t)
+	ctx := t.Context()
+	client := redis.NewClient(&redis.Options{Addr: c.server("a").clients})
+	defer client.Close()
+	other := redis.NewClient(&redis.Options{Addr: c.server("b").clients})
+	defer other.Close()
+
+	require.NoError(t, client.MSet(ctx, "x", "1", "y", "2").Err())
+	values, err := other.MGet(ctx, "x", "y", "missing").Result()
+	require.NoError(t, err)
+	require.Equal(t, []any{"1", "2", nil}, values)
+	n, err := other.IncrBy(ctx, "x", 41).Result()
+	require.NoError(t, err)
+	require.EqualValues(t, 42, n)
+	n, err = client.Decr(ctx, "x").Result()
+	require.NoError(t, err)
+	require.EqualValues(t, 41, n)
+	n, err = other.Append(ctx, "y", "345").Result()
+	require.NoError(t, err)
+	require.EqualValues(t, 4, n)
+	old, err := client.Do(ctx, "GETSET", "y", "new").Text()
+	require.NoError(t, err)
+	require.Equal(t, "2345", old)
+	old, err = other.GetDel(ctx, "y").Result()
+	require.NoError(t, err)
+	require.Equal(t, "new", old)
+	require.ErrorIs(t, client.GetDel(ctx, "y").Err(), redis.Nil)
+	set, err := client.Expire(ctx, "x", time.Hour).Result()
+	require.NoError(t, err)
+	require.True(t, set)
+	left, err := other.TTL(ctx, "x").Result()
+	require.NoError(t, err)
+	require.InDelta(t, time.Hour.Seconds(), left.Seconds(), 10)
+	set, err = other.Persist(ctx, "x").Result()
+	require.NoError(t, err)
+	require.True(t, set)
+	set, err = client.PExpire(ctx, "x", 20*time.Millisecond).Result()
+	require.NoError(t, err)
+	require.True(t, set)
+	require.Eventually(t, func() bool { return other.Get(ctx, "x").Err() == redis.Nil }, patience, 5*time.Millisecond)
+	require.ErrorIs(t, client.Get(ctx, "x").Err(), redis.Nil, "gone for one is gone for all")
+	require.NoError(t, client.Do(ctx, "SET", "z", "1").Err())
+	require.ErrorIs(t, client.Do(ctx, "SET", "z", "2", "IFEQ", "0").Err(), redis.Nil)
+	require.NoError(t, client.Do(ctx, "SET", "z", "2", "IFEQ", "1").Err())
 }
 
 func lines(s string) []string { return strings.FieldsFunc(s, func(r rune) bool { return r == '\n' }) }

@@ -55,6 +55,12 @@ type cluster struct {
 // further flags, and waits until they are ready.
 func startCluster(t *testing.T, flags ...string) *cluster {
 	t.Helper()
+	return startServers(t, func(string) []string { return flags })
+}
+
+// startServers is startCluster with flags that differ from server to server.
+func startServers(t *testing.T, flags func(name string) []string) *cluster {
+	t.Helper()
 	c := &cluster{t: t, wires: map[[2]string]*proxy{}}
 	dir := filepath.Join(t.TempDir(), "certs")
 	names := []string{"a", "b", "c"}
@@ -76,7 +82,7 @@ func startCluster(t *testing.T, flags ...string) *cluster {
 		s.args = append([]string{
 			"serve", "-with-stdin", "-name", s.name, "-listen", s.clients, "-peers", strings.Join(peers, ","),
 			"-certs", filepath.Join(dir, s.name),
-		}, flags...)
+		}, flags(s.name)...)
 		s.start(t)
 		t.Cleanup(s.kill)
 	}
@@ -132,6 +138,19 @@ func (c *cluster) setAll(name string, shut bool) {
 		if other.name != name {
 			c.setWire(name, other.name, shut)
 			c.setWire(other.name, name, shut)
+		}
+	}
+}
+
+// awaitEnd waits until all servers have ended by themselves, and without errors.
+func (c *cluster) awaitEnd() {
+	c.t.Helper()
+	for _, s := range c.all {
+		select {
+		case <-s.ended:
+			require.Zero(c.t, s.cmd.ProcessState.ExitCode(), "%s: %s", s.name, s.log)
+		case <-time.After(patience):
+			c.t.Fatalf("%s does not end", s.name)
 		}
 	}
 }

@@ -1,5 +1,6 @@
 // Package verify checks what needs more than the library may import: real
-// processes, real clients, real faults. Its tests run examples/kv as a program.
+// processes, real clients, real faults, and a checker of histories. Most of its
+// tests run examples/kv as a program, in both of its modes.
 //
 // They need redis-cli and redis-benchmark (Debian: redis-tools) and a system on
 // which a process can be stopped and continued.
@@ -8,10 +9,15 @@
 //     is the network between them.
 //   - load_test.go keeps writing and reading while that happens, and knows what
 //     every read may return.
-//   - linear_test.go asks whether any order of commands explains the answers.
-//   - faults_test.go holds the schedules, clients_test.go the clients,
-//     hostile_test.go those that mean harm, demo_test.go the demo.
+//   - history_test.go takes down what clients were told; porcupine looks for an
+//     order of their commands that explains the answers. If there is none, a file
+//     shows it.
+//   - linear_test.go and faults_test.go hold the schedules for servers without a
+//     leader, strict_test.go those for servers with one, simulation_test.go those
+//     for whole nodes of package raft in a simulated network:
+//     go test -run Simulated -sim.seeds=1000 runs more of them.
+//   - clients_test.go has the clients, hostile_test.go those that mean harm,
+//     demo_test.go the demos.
 //
-// With -race the servers are watched, too; that takes two minutes instead of
-// half of one.
+// With -race the servers are watched, too; that takes some minutes.
 package verify

@@ -171,12 +171,5 @@ func TestServersEndWhenAsked(t *testing.T) {
 	for _, s := range c.all {
 		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	}
-	for _, s := range c.all {
-		select {
-		case <-s.ended:
-			require.Zero(t, s.cmd.ProcessState.ExitCode(), "%s: %s", s.name, s.log)
-		case <-time.After(patience):
-			t.Fatalf("%s does not end", s.name)
-		}
-	}
+	c.awaitEnd()
 }

@@ -1,9 +1,7 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -13,102 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// These tests let many clients work on few keys and have porcupine look for an
-// order in which one key, seen by one client after the other, would have given
-// the same answers.
-
-// A question is one command on a key.
-type question struct {
-	verb  string // GET, EXISTS, DEL, SET, or SET with one option: NX, XX, GET
-	value string // what SET sets; each value is set once
-}
-
-func (q question) words(key string) []string {
-	switch q.verb {
-	case "GET", "EXISTS", "DEL":
-		return []string{q.verb, key}
-	case "SET":
-		return []string{"SET", key, q.value}
-	default:
-		return []string{"SET", key, q.value, q.verb[len("SET "):]}
-	}
-}
-
-const (
-	null    = "(null)"
-	unknown = "(unknown)" // the command may be carried out at any time, or never
-)
-
-// keyModel is one key as Redis describes it. Its state is the value, "" for none.
-func keyModel() porcupine.Model {
-	return porcupine.Model{
-		Init: func() any { return "" },
-		Step: func(state, input, output any) (bool, any) {
-			before, q := state.(string), input.(question)
-			answer, after := sequential(before, q)
-			return output == unknown || output == answer, after
-		},
-		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v -> %v", input, output) },
-	}
-}
-
-// sequential is the answer to a question when nobody else is there, and the
-// state after it.
-func sequential(before string, q question) (answer, after string) {
-	old := before
-	if before == "" {
-		old = null
-	}
-	switch {
-	case q.verb == "GET":
-		return old, before
-	case q.verb == "EXISTS" && before == "", q.verb == "DEL" && before == "":
-		return "0", before
-	case q.verb == "EXISTS":
-		return "1", before
-	case q.verb == "DEL":
-		return "1", ""
-	case q.verb == "SET NX" && before != "", q.verb == "SET XX" && before == "":
-		return null, before
-	case q.verb == "SET GET":
-		return old, q.value
-	default:
-		return "OK", q.value
-	}
-}
-
-// A history is what clients asked about some keys, and what they heard.
-type history struct {
-	began time.Time
-	mu    sync.Mutex
-	byKey map[string][]porcupine.Operation // guarded by mu
-}
-
-// ask puts one question and takes down the answer.
-func (h *history) ask(client int, clients *caller, s *server, key string, q question) {
-	call := time.Since(h.began).Nanoseconds()
-	answer, err := clients.do(s, q.words(key)...)
-	op := porcupine.Operation{ClientId: client, Input: q, Call: call, Output: answer, Return: time.Since(h.began).Nanoseconds()}
-	switch {
-	case err == nil:
-	case errors.Is(err, errNull):
-		op.Output = null
-	case q.verb == "GET" || q.verb == "EXISTS" || errors.Is(err, errUnsent):
-		return // nothing was said and nothing changed
-	default:
-		op.Output, op.Return = unknown, math.MaxInt64
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.byKey[key] = append(h.byKey[key], op)
-}
+// These tests let many clients work on few keys of servers without a leader.
 
 // work lets clients ask questions of the given kinds until each has put so many,
 // while disturb does what it likes.
 func work(t *testing.T, c *cluster, questions int, verbs []string, disturb func()) {
 	t.Helper()
 	const clients, keys = 6, 5
-	h := &history{began: time.Now(), byKey: map[string][]porcupine.Operation{}}
+	h := newHistory()
 	var wg sync.WaitGroup
 	for n := range clients {
 		wg.Go(func() {
@@ -124,8 +34,7 @@ func work(t *testing.T, c *cluster, questions int, verbs []string, disturb func(
 	wg.Wait()
 	for key, operations := range h.byKey {
 		settled := settle(operations)
-		result := porcupine.CheckOperationsTimeout(keyModel(), settled, patience)
-		require.Equal(t, porcupine.Ok, result, "%s: no order explains the %d answers", key, len(operations))
+		requireLinearizable(t, key, settled)
 		t.Logf("%s: %d answers, %d unknown and never seen", key, len(operations), len(operations)-len(settled))
 	}
 }
@@ -133,7 +42,8 @@ func work(t *testing.T, c *cluster, questions int, verbs []string, disturb func(
 // settle says what else is known of plain SETs whose answer is not: one whose
 // value somebody has read was carried out before that read ended, and one whose
 // value nobody ever read may as well not be there. It makes no history good or
-// bad that was not, and spares porcupine from trying them everywhere.
+// bad that was not, and spares porcupine from trying them everywhere. The history
+// has no commands but GET and SET, or no plain SET.
 func settle(operations []porcupine.Operation) (settled []porcupine.Operation) {
 	seen := map[string]int64{} // by value, when a read that saw it first ended
 	for _, op := range operations {
@@ -175,26 +85,4 @@ func TestGetAndSetAreLinearizableUnderFaults(t *testing.T) {
 func TestConditionsAreLinearizableWithoutFaults(t *testing.T) {
 	c := startCluster(t)
 	work(t, c, 600, []string{"GET", "EXISTS", "DEL", "SET NX", "SET XX", "SET GET"}, func() {})
-}
-
-// The checker itself has to be able to say no.
-func TestModelRefusesWhatCannotBe(t *testing.T) {
-	for name, operations := range map[string][]porcupine.Operation{
-		"an acknowledged value is lost": {
-			{Input: question{"SET", "1"}, Output: "OK", Call: 1, Return: 2},
-			{Input: question{"GET", ""}, Output: null, Call: 3, Return: 4},
-		},
-		"reads go back": {
-			{Input: question{"SET", "1"}, Output: "OK", Call: 1, Return: 2},
-			{Input: question{"SET", "2"}, Output: unknown, Call: 3, Return: math.MaxInt64},
-			{Input: question{"GET", ""}, Output: "2", Call: 4, Return: 5},
-			{Input: question{"GET", ""}, Output: "1", Call: 6, Return: 7},
-		},
-		"two winners": {
-			{Input: question{"SET NX", "1"}, Output: "OK", Call: 1, Return: 3},
-			{Input: question{"SET NX", "2"}, Output: "OK", Call: 2, Return: 4},
-		},
-	} {
-		require.False(t, porcupine.CheckOperations(keyModel(), operations), name)
-	}
 }

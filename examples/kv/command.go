@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -13,14 +14,15 @@ import (
 )
 
 // A store keeps items by key. The command layer knows nothing else of what is
-// behind it, and its tests put a map there.
+// behind it: quorums, a consensus, or in its tests a map.
 type store interface {
-	// Get returns the item of a key, expired or not.
-	Get(ctx context.Context, key string) (it item, found bool, err error)
-	// Set puts an item whatever was there.
-	Set(ctx context.Context, key string, it item) error
-	// Edit looks at the item of a key and changes it accordingly.
-	Edit(ctx context.Context, key string, e edit) (outcome, error)
+	// Now returns the time that expiry goes by.
+	Now() time.Time
+	// Get returns the items of some keys, each expired or not; nothing where there
+	// is none.
+	Get(ctx context.Context, keys ...string) ([]item, error)
+	// Edit carries out some edits in order and says what became of each.
+	Edit(ctx context.Context, edits ...edit) ([]outcome, error)
 }
 
 // A client is one connection as the commands see it.
@@ -47,13 +49,14 @@ type command struct {
 }
 
 // commands is the whole of what a client can say, as a function of the command
-// and the store: no network, no clock, nothing kept between two requests. It is
-// safe for concurrent use.
+// and the store: no network, no clock but the store's, nothing kept between two
+// requests. It is safe for concurrent use.
 type commands struct {
 	store    store
 	settings map[string]string // what CONFIG GET tells
 	info     func(section string) string
 	table    map[string]command
+	strict   bool // the store decides edits rightly under faults, and several as one
 }
 
 // A replyError goes to the client as it stands: a code in capitals and a text.
@@ -66,8 +69,10 @@ const (
 	errInteger replyError = "ERR value is not an integer or out of range"
 )
 
-func newCommands(s store, settings map[string]string, info func(section string) string) *commands {
-	c := &commands{store: s, settings: settings, info: info}
+// newCommands makes the table. Commands that only a strict store can answer rightly
+// are there with strict alone.
+func newCommands(s store, strict bool, settings map[string]string, info func(section string) string) *commands {
+	c := &commands{store: s, strict: strict, settings: settings, info: info}
 	c.table = map[string]command{
 		"get":    {least: 1, most: 1, run: c.get},
 		"set":    {least: 2, most: -1, run: c.set},
@@ -95,13 +100,16 @@ func newCommands(s store, settings map[string]string, info func(section string) 
 			"docs":  {least: 0, most: -1, run: c.describe},
 		}},
 	}
+	if strict {
+		maps.Copy(c.table, c.strictTable())
+	}
 	return c
 }
 
 // run carries out one command, args[0] its name, and appends the reply to reply,
 // exactly one whatever happens.
-func (c *commands) run(ctx context.Context, now time.Time, who *client, args [][]byte, reply []byte) []byte {
-	r := &request{ctx: ctx, now: now, client: who, args: args, reply: reply}
+func (c *commands) run(ctx context.Context, who *client, args [][]byte, reply []byte) []byte {
+	r := &request{ctx: ctx, now: c.store.Now(), client: who, args: args, reply: reply}
 	if err := dispatch(c.table, "", r); err != nil {
 		return redcon.AppendError(reply, errorText(err)) // drops what run had begun
 	}

@@ -8,50 +8,67 @@ import (
 // The commands that read and write keys.
 
 func (c *commands) get(r *request) error {
-	it, found, err := c.live(r, r.args[0])
+	it, err := c.read(r, r.args[0])
 	if err != nil {
 		return err
 	}
-	r.item(it, found)
+	r.item(it)
 	return nil
 }
 
-// item replies with a value, or with null where there is none.
-func (r *request) item(it item, found bool) {
-	if found {
+// read gets the item of one key.
+func (c *commands) read(r *request, key []byte) (item, error) {
+	items, err := c.store.Get(r.ctx, string(key))
+	if err != nil {
+		return item{}, err
+	}
+	return items[0], nil
+}
+
+// item replies with a value, or with null where there is none any more.
+func (r *request) item(it item) {
+	if it.expired(r.now) {
+		r.null()
+	} else {
 		r.bulk(it.value)
+	}
+}
+
+// edit carries out one edit. The error may be the outcome's.
+func (c *commands) edit(r *request, e edit) (outcome, error) {
+	outcomes, err := c.store.Edit(r.ctx, e)
+	if err != nil {
+		return outcome{}, err
+	}
+	if failure := outcomes[0].failure; failure != "" {
+		return outcome{}, failure
+	}
+	return outcomes[0], nil
+}
+
+// before replies with what was there before an edit.
+func (r *request) before(o outcome) {
+	if o.existed {
+		r.bulk(o.before.value)
 	} else {
 		r.null()
 	}
 }
 
-// live gets the item of a key unless it has expired.
-func (c *commands) live(r *request, key []byte) (it item, found bool, err error) {
-	it, found, err = c.store.Get(r.ctx, string(key))
-	return it, found && !it.expired(r.now), err
-}
-
 func (c *commands) set(r *request) error {
-	o, err := parseSet(r.args, r.now)
+	e, err := c.parseSet(r.args, r.now)
 	if err != nil {
 		return err
 	}
-	if o.unconditional() {
-		if err := c.store.Set(r.ctx, o.key, o.edit.item); err != nil {
-			return err
-		}
-		r.ok()
-		return nil
-	}
-	out, err := c.store.Edit(r.ctx, o.key, o.edit)
+	o, err := c.edit(r, e)
 	switch {
 	case err != nil:
 		return err
-	case o.wantsOld && out.repeated && o.edit.only != ifAbsent:
+	case e.wantsOld && o.repeated && e.only != ifAbsent:
 		return replyError("UNCERTAIN the value is written; the node that knew the old one fell silent")
-	case o.wantsOld:
-		r.item(out.before, out.existed)
-	case out.done:
+	case e.wantsOld:
+		r.before(o)
+	case o.done:
 		r.ok()
 	default:
 		r.null()
@@ -59,46 +76,36 @@ func (c *commands) set(r *request) error {
 	return nil
 }
 
-// A setOrder is a SET with its options understood.
-type setOrder struct {
-	key      string
-	edit     edit
-	wantsOld bool // GET: answer with the value that was there
-}
-
-// unconditional reports whether the order can be carried out without looking at
-// what is there.
-func (o setOrder) unconditional() bool {
-	return o.edit.only == always && !o.edit.keepExpiry && !o.wantsOld
-}
-
 // parseSet reads key, value and options. Options that contradict each other are
-// a syntax error, as in Redis.
-func parseSet(args [][]byte, now time.Time) (setOrder, error) {
-	o := setOrder{key: string(args[0]), edit: edit{verb: put, item: item{value: args[1]}}}
+// a syntax error, as in Redis. IFEQ is that of Valkey 8.1.
+func (c *commands) parseSet(args [][]byte, now time.Time) (edit, error) {
+	e := edit{verb: put, key: string(args[0]), item: item{value: args[1]}}
 	for i := 2; i < len(args); i++ {
 		name := strings.ToLower(string(clip(args[i])))
-		timed := o.edit.keepExpiry || o.edit.item.expires != never
+		timed := e.keepExpiry || e.item.expires != never
 		switch {
 		case name == "get":
-			o.wantsOld = true
-		case name == "nx" && o.edit.only != ifPresent:
-			o.edit.only = ifAbsent
-		case name == "xx" && o.edit.only != ifAbsent:
-			o.edit.only = ifPresent
-		case name == "keepttl" && o.edit.item.expires == never:
-			o.edit.keepExpiry = true
+			e.wantsOld = true
+		case name == "nx" && (e.only == always || e.only == ifAbsent):
+			e.only = ifAbsent
+		case name == "xx" && (e.only == always || e.only == ifPresent):
+			e.only = ifPresent
+		case name == "ifeq" && c.strict && e.only == always && i+1 < len(args):
+			i++
+			e.only, e.equals = ifEqual, args[i]
+		case name == "keepttl" && e.item.expires == never:
+			e.keepExpiry = true
 		case isExpiry(name) && !timed && i+1 < len(args):
 			i++
 			var err error
-			if o.edit.item.expires, err = parseExpiry(name, args[i], now); err != nil {
-				return setOrder{}, err
+			if e.item.expires, err = parseExpiry(name, args[i], now); err != nil {
+				return edit{}, err
 			}
 		default:
-			return setOrder{}, errSyntax
+			return edit{}, errSyntax
 		}
 	}
-	return o, nil
+	return e, nil
 }
 
 func isExpiry(name string) bool {
@@ -127,16 +134,20 @@ func parseExpiry(name string, arg []byte, now time.Time) (int64, error) {
 	return n, nil
 }
 
-// del removes what is there, one key after the other. An error leaves those
-// before it removed.
+// del removes what is there. Of a strict store it removes all keys at once;
+// otherwise an error leaves those before it removed.
 func (c *commands) del(r *request) error {
+	edits := make([]edit, len(r.args))
+	for i, key := range r.args {
+		edits[i] = edit{verb: remove, key: string(key), only: ifPresent}
+	}
+	outcomes, err := c.store.Edit(r.ctx, edits...)
+	if err != nil {
+		return err
+	}
 	removed := int64(0)
-	for _, key := range r.args {
-		out, err := c.store.Edit(r.ctx, string(key), edit{verb: remove, only: ifPresent})
-		if err != nil {
-			return err
-		}
-		if out.done {
+	for _, o := range outcomes {
+		if o.done {
 			removed++
 		}
 	}
@@ -144,15 +155,25 @@ func (c *commands) del(r *request) error {
 	return nil
 }
 
+// readAll gets the items of all arguments: of a strict store, all as they were at
+// one moment.
+func (c *commands) readAll(r *request) ([]item, error) {
+	keys := make([]string, len(r.args))
+	for i, key := range r.args {
+		keys[i] = string(key)
+	}
+	return c.store.Get(r.ctx, keys...)
+}
+
 // exists counts; a key named twice counts twice, as in Redis.
 func (c *commands) exists(r *request) error {
+	items, err := c.readAll(r)
+	if err != nil {
+		return err
+	}
 	n := int64(0)
-	for _, key := range r.args {
-		_, found, err := c.live(r, key)
-		if err != nil {
-			return err
-		}
-		if found {
+	for _, it := range items {
+		if !it.expired(r.now) {
 			n++
 		}
 	}
@@ -167,11 +188,11 @@ func (c *commands) pttl(r *request) error { return c.remaining(r, time.Milliseco
 // remaining answers -2 for a key that is not there and -1 for one that does not
 // expire. Seconds are rounded to the nearest, as in Redis.
 func (c *commands) remaining(r *request, unit time.Duration) error {
-	it, found, err := c.live(r, r.args[0])
+	it, err := c.read(r, r.args[0])
 	switch {
 	case err != nil:
 		return err
-	case !found:
+	case it.expired(r.now):
 		r.integer(-2)
 	case it.expires == never:
 		r.integer(-1)

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,19 +72,53 @@ func sayAs(ctx context.Context, c *commands, who *client, words ...string) strin
 	for i, w := range words {
 		args[i] = []byte(w)
 	}
-	return string(c.run(ctx, time.Now(), who, args, nil))
+	return string(c.run(ctx, who, args, nil))
 }
 
 func newMemoryCommands() *commands {
 	s := &memoryStore{items: map[string]item{}}
-	return newCommands(s, map[string]string{"save": "", "appendonly": "no"}, func(section string) string { return "section " + section })
+	return newCommands(s, true, map[string]string{"save": "", "appendonly": "no"}, func(section string) string { return "section " + section })
 }
 
 func TestCommandsAnswerAsRedisDoes(t *testing.T) {
 	c, who := newMemoryCommands(), &client{id: 7}
-	for _, e := range readTranscript(t, "testdata/redis.txt") {
-		require.Equal(t, e.reply, sayAs(t.Context(), c, who, e.words...), "redis.txt:%d: %q", e.line, e.words)
+	for _, file := range []string{"testdata/redis.txt", "testdata/strict.txt"} {
+		for _, e := range readTranscript(t, file) {
+			require.Equal(t, e.reply, sayAs(t.Context(), c, who, e.words...), "%s:%d: %q", file, e.line, e.words)
+		}
 	}
+}
+
+// IFEQ is newer than Redis 7.0.
+func TestSetIfEqual(t *testing.T) {
+	c := newMemoryCommands()
+	require.Equal(t, "$-1\r\n", say(t, c, "SET", "k", "2", "IFEQ", ""))
+	require.Equal(t, "+OK\r\n", say(t, c, "SET", "k", "1"))
+	require.Equal(t, "$-1\r\n", say(t, c, "SET", "k", "2", "IFEQ", "0"))
+	require.Equal(t, "+OK\r\n", say(t, c, "SET", "k", "2", "IFEQ", "1"))
+	require.Equal(t, "$1\r\n2\r\n", say(t, c, "SET", "k", "3", "IFEQ", "1", "GET"))
+	require.Equal(t, "$1\r\n2\r\n", say(t, c, "GET", "k"))
+	for _, words := range [][]string{{"IFEQ"}, {"IFEQ", "1", "NX"}, {"XX", "IFEQ", "1"}} {
+		require.Equal(t, "-ERR syntax error\r\n", say(t, c, append([]string{"SET", "k", "4"}, words...)...))
+	}
+}
+
+// A short command cannot ask for a reply without bound.
+func TestMGetIsBounded(t *testing.T) {
+	c := newMemoryCommands()
+	require.Equal(t, "+OK\r\n", say(t, c, "SET", "k", strings.Repeat("v", 50_000)))
+	words := slices.Repeat([]string{"k"}, 20)
+	require.Len(t, say(t, c, append([]string{"MGET"}, words...)...), len("*20\r\n")+20*(len("$50000\r\n")+50_000+2))
+	require.Equal(t, "-ERR the values have 2000000 bytes, one reply has at most 1048576\r\n", say(t, c, append([]string{"MGET"}, append(words, words...)...)...))
+}
+
+// Without a strict store there are no commands that it alone answers rightly.
+func TestCommandsOfAStrictStoreAreUnknownToOthers(t *testing.T) {
+	c := newCommands(&memoryStore{items: map[string]item{}}, false, nil, nil)
+	for _, name := range slices.Sorted(maps.Keys(c.strictTable())) {
+		require.Contains(t, say(t, c, name, "a", "b"), "-ERR unknown command '"+name+"'")
+	}
+	require.Equal(t, "-ERR syntax error\r\n", say(t, c, "SET", "k", "1", "IFEQ", "0"))
 }
 
 func TestCommandsOfTheServer(t *testing.T) {
@@ -115,9 +151,25 @@ func TestCommandsFailAsTheStoreDoes(t *testing.T) {
 		{errors.New("broken\r\nin two"), "-ERR broken  in two\r\n"},
 	} {
 		for _, words := range [][]string{
-			{"GET", "a"}, {"SET", "a", "1"}, {"SET", "a", "1", "NX"}, {"SET", "a", "1", "GET"}, {"DEL", "a"}, {"EXISTS", "a"}, {"TTL", "a"}, {"PTTL", "a"},
+			{"GET", "a"},
+			{"SET", "a", "1"},
+			{"SET", "a", "1", "NX"},
+			{"SET", "a", "1", "GET"},
+			{"DEL", "a"},
+			{"EXISTS", "a"},
+			{"TTL", "a"},
+			{"PTTL", "a"},
+			{"MGET", "a"},
+			{"MSET", "a", "1"},
+			{"GETSET", "a", "1"},
+			{"GETDEL", "a"},
+			{"INCR", "a"},
+			{"DECRBY", "a", "1"},
+			{"APPEND", "a", "1"},
+			{"EXPIRE", "a", "1"},
+			{"PERSIST", "a"},
 		} {
-			table := newCommands(&memoryStore{err: c.err}, nil, nil)
+			table := newCommands(&memoryStore{err: c.err}, true, nil, nil)
 			require.Equal(t, c.want, say(t, table, words...), "%q", words)
 		}
 	}
@@ -161,6 +213,8 @@ func FuzzCommands(f *testing.F) {
 	f.Add("CONFIG GET [", byte(' '))
 	f.Add("HELLO 2 SETNAME a", byte(' '))
 	f.Add("", byte(' '))
+	f.Add("MSET a 1 b", byte(' '))
+	f.Add("DECRBY a -9223372036854775808", byte(' '))
 	f.Fuzz(func(t *testing.T, text string, separator byte) {
 		reply := say(t, newMemoryCommands(), strings.Split(text, string(rune(separator)))...)
 		rest, err := skipReply(reply)

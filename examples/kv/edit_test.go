@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +18,7 @@ func TestEditsAreDecidedByWhatIsThere(t *testing.T) {
 		edit   edit
 		before *item
 		done   bool
-		shown  bool // the old value
+		shown  bool // the old value, to an edit that wants it
 		after  item
 	}{
 		{"put over nothing", edit{verb: put, item: want}, nil, true, false, want},
@@ -33,19 +33,22 @@ func TestEditsAreDecidedByWhatIsThere(t *testing.T) {
 		{"if present, over an item", edit{verb: put, only: ifPresent, item: want}, there, true, true, want},
 		{"if present, over an expired item", edit{verb: put, only: ifPresent, item: want}, gone, false, false, want},
 	} {
-		before := item{}
+		before := nothing
 		if c.before != nil {
 			before = *c.before
 		}
-		o, after := c.edit.apply(now, before, c.before != nil)
-		require.Equal(t, c.done, o.done, c.name)
-		require.Equal(t, c.shown, o.existed, c.name)
-		require.False(t, o.repeated, c.name)
-		if c.done {
-			require.Equal(t, c.after, after, c.name)
-		}
-		if c.shown {
-			require.Equal(t, before, o.before, c.name)
+		for _, wanted := range []bool{false, true} {
+			c.edit.wantsOld = wanted
+			o, after := c.edit.apply(now, before)
+			require.Equal(t, c.done, o.done, c.name)
+			require.Equal(t, c.shown && wanted, o.existed, c.name)
+			require.False(t, o.repeated, c.name)
+			if c.done {
+				require.Equal(t, c.after, after, c.name)
+			}
+			if o.existed {
+				require.Equal(t, before, o.before, c.name)
+			}
 		}
 	}
 }
@@ -55,73 +58,83 @@ func TestEditsAreDecidedByWhatIsThere(t *testing.T) {
 func TestRepeatedEditIsRecognised(t *testing.T) {
 	written := item{value: []byte("new"), tag: 5}
 	for _, only := range []condition{always, ifAbsent, ifPresent} {
-		o, _ := edit{verb: put, only: only, item: written}.apply(time.Now(), written, true)
+		o, _ := edit{verb: put, only: only, item: written}.apply(time.Now(), written)
 		require.Equal(t, outcome{done: true, repeated: true}, o)
-		o, _ = edit{verb: put, only: only, item: item{tag: 6}}.apply(time.Now(), written, true)
+		o, _ = edit{verb: put, only: only, item: item{tag: 6}}.apply(time.Now(), written)
 		require.False(t, o.repeated)
 	}
 }
 
 func TestEditsAndOutcomesTravel(t *testing.T) {
 	it := item{value: []byte("v\x00"), expires: 12345, tag: 1 << 63}
+	none := item{value: []byte{}}
 	for _, e := range []edit{
-		{verb: put, item: it},
-		{verb: put, only: ifAbsent, item: item{value: []byte{}}},
-		{verb: put, only: ifPresent, keepExpiry: true, item: it},
-		{verb: remove, only: ifPresent, item: item{value: []byte{}, tag: 7}},
+		{verb: put, key: "k", equals: []byte{}, item: it},
+		{verb: put, key: "k", only: ifAbsent, equals: []byte{}, item: none},
+		{verb: put, key: "k", only: ifPresent, equals: []byte{}, keepExpiry: true, wantsOld: true, item: it},
+		{verb: put, key: "k", only: ifEqual, equals: []byte("old"), item: it},
+		{verb: remove, key: "\x00", only: ifPresent, equals: []byte{}, item: item{value: []byte{}, tag: 7}},
+		{verb: add, key: "k", equals: []byte{}, by: -1 << 63, item: none},
+		{verb: expire, key: "k", equals: []byte{}, item: none},
 	} {
-		key, got, err := decodeEdit(e.append(nil, "key"))
+		got, err := decodeEdit(e.append(nil))
 		require.NoError(t, err)
-		require.Equal(t, "key", key)
 		require.Equal(t, e, got)
 	}
 	for _, o := range []outcome{
 		{},
 		{done: true},
 		{existed: true, before: it},
-		{done: true, existed: true, before: it},
+		{done: true, existed: true, before: it, number: -5},
 		{done: true, repeated: true},
+		{failure: "NOQUORUM so it is"},
 	} {
-		got, err := decodeOutcome(appendOutcome(nil, o, nil))
+		got, err := decodeOutcome(o.append(nil))
 		require.NoError(t, err)
 		require.Equal(t, o, got)
 	}
-	_, err := decodeOutcome(appendOutcome(nil, outcome{done: true}, replyError("NOQUORUM so it is")))
-	require.Equal(t, replyError("NOQUORUM so it is"), err)
-	_, err = decodeOutcome(appendOutcome(nil, outcome{}, errors.New("broken")))
-	require.Equal(t, replyError("ERR broken"), err)
+}
+
+// What is out of bounds does not come in through another node either.
+func TestEditsOutOfBoundsAreRefused(t *testing.T) {
+	for _, e := range []edit{
+		{verb: put},
+		{verb: put, key: strings.Repeat("k", maxKey+1)},
+		{verb: put, key: "k", item: item{value: make([]byte, maxValue+1)}},
+		{verb: expire + 1, key: "k"},
+		{verb: put, key: "k", only: ifEqual + 1},
+	} {
+		_, err := decodeEdit(e.append(nil))
+		require.ErrorIs(t, err, errEdit)
+	}
 }
 
 // Whatever comes from the network is refused or is what would be sent.
 func FuzzDecodeEdit(f *testing.F) {
-	f.Add(edit{verb: put, only: ifAbsent, keepExpiry: true, item: item{value: []byte("v"), expires: 1, tag: 2}}.append(nil, "key"))
-	f.Add(edit{verb: remove}.append(nil, ""))
-	f.Add([]byte{1, 1, 0, 0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Add(edit{verb: put, key: "key", only: ifEqual, equals: []byte("old"), keepExpiry: true, item: item{value: []byte("v"), expires: 1, tag: 2}}.append(nil))
+	f.Add(edit{verb: remove}.append(nil))
+	f.Add([]byte{1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		key, e, err := decodeEdit(b)
+		e, err := decodeEdit(b)
 		if err != nil {
 			require.ErrorIs(t, err, errEdit)
 			return
 		}
-		require.Equal(t, b, e.append(nil, key))
+		require.Equal(t, b, e.append(nil))
 	})
 }
 
 func FuzzDecodeOutcome(f *testing.F) {
-	f.Add(appendOutcome(nil, outcome{done: true, existed: true, before: item{value: []byte("v"), expires: 1, tag: 2}}, nil))
-	f.Add(appendOutcome(nil, outcome{repeated: true}, nil))
-	f.Add(appendOutcome(nil, outcome{}, errSyntax))
+	f.Add(outcome{done: true, existed: true, before: item{value: []byte("v"), expires: 1, tag: 2}}.append(nil))
+	f.Add(outcome{repeated: true, number: 7}.append(nil))
+	f.Add(outcome{failure: errSyntax}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o, err := decodeOutcome(b)
-		if _, said := errors.AsType[replyError](err); said {
-			require.Equal(t, b, appendOutcome(nil, o, err))
-			return
-		}
 		if err != nil {
 			require.ErrorIs(t, err, errEdit)
 			return
 		}
-		require.Equal(t, b, appendOutcome(nil, o, nil))
+		require.Equal(t, b, o.append(nil))
 	})
 }
 

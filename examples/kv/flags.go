@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -38,7 +39,10 @@ type serveConfig struct {
 	peers     peerList
 	certs     string
 	insecure  bool
+	mode      string
 	replicas  int
+	strict    replicaConfig
+	reads     string
 	clients   int
 	timeout   time.Duration
 	keepAlive time.Duration
@@ -54,7 +58,15 @@ func parseServe(args []string, stderr io.Writer) (serveConfig, error) {
 		"the addresses are for each other, apart from that for clients")
 	flags.StringVar(&c.certs, "certs", "", "`folder` with authority.crt, node.crt and node.key, as kv certify makes one for each node")
 	flags.BoolVar(&c.insecure, "insecure", false, "nodes talk without encryption and believe every name; instead of -certs")
-	flags.IntVar(&c.replicas, "replicas", 3, "`nodes` that hold a key, the same on all; a majority of them answers every command")
+	flags.StringVar(&c.mode, "mode", modeAP, "`kind` of replication, the same on all nodes: ap, without a leader, in memory, where what needs\n"+
+		"no agreement is right under faults; or cp, with a leader and a log on disk, where every command is")
+	flags.IntVar(&c.replicas, "replicas", 3, "with ap: `nodes` that hold a key, the same on all; a majority of them answers every command")
+	flags.StringVar(&c.strict.dir, "data", "", "with cp: `folder` for the log and the snapshots of this node")
+	flags.StringVar(&c.reads, "reads", readsIndex, "with cp: `how` a leader knows that it still leads, the same on all nodes: index, it asks a majority;\n"+
+		"or lease, it relies on their patience, which is right while clocks run evenly")
+	flags.DurationVar(&c.strict.heartbeat, "heartbeat", 100*time.Millisecond, "with cp: `time` between two heartbeats of the leader, the same on all nodes")
+	flags.DurationVar(&c.strict.election, "election", time.Second, "with cp: `time` without one after which another leader is elected, the same on all nodes")
+	flags.IntVar(&c.strict.snapshot, "snapshot", 100_000, "with cp: `entries` of the log after which a snapshot takes their place")
 	flags.IntVar(&c.clients, "clients", defaultServer().clients, "clients at the same time")
 	flags.DurationVar(&c.timeout, "timeout", defaultServer().command, "`time` after which a command fails")
 	flags.DurationVar(&c.keepAlive, "keepalive", 2*time.Second, "`time` of silence after which another node is given up")
@@ -65,11 +77,26 @@ func parseServe(args []string, stderr io.Writer) (serveConfig, error) {
 	if flags.NArg() > 0 {
 		return c, usageError{fmt.Errorf("serve takes no argument %q", flags.Arg(0))}
 	}
-	return c, c.check()
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return c, c.check(given)
 }
 
-// check finds what the flag package cannot.
-func (c serveConfig) check() error {
+// What -mode and -reads may be.
+const (
+	modeAP     = "ap"
+	modeCP     = "cp"
+	readsIndex = "index"
+	readsLease = "lease"
+)
+
+// ofMode says which flags go with one mode only.
+var ofMode = map[string]string{ // constant:
+	"replicas": modeAP, "data": modeCP, "reads": modeCP, "heartbeat": modeCP, "election": modeCP, "snapshot": modeCP,
+}
+
+// check finds what the flag package cannot. given are the flags that were set.
+func (c serveConfig) check(given map[string]bool) error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch {
@@ -78,28 +105,41 @@ func (c serveConfig) check() error {
 	case c.peers.address(c.name) == "":
 		fail("-peers is %q, it must have an entry for -name, %q", c.peers.String(), c.name)
 	}
+	if c.mode != modeAP && c.mode != modeCP {
+		fail("-mode is %q, it must be ap or cp", c.mode)
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if of := ofMode[name]; of != "" && of != c.mode {
+			fail("-%s goes with -mode %s", name, of)
+		}
+	}
+	if c.mode == modeCP && c.strict.dir == "" {
+		fail("-mode cp keeps its log on disk: give -data FOLDER, one for each node")
+	}
+	if c.reads != readsIndex && c.reads != readsLease {
+		fail("-reads is %q, it must be index or lease", c.reads)
+	}
 	switch {
 	case c.certs == "" && !c.insecure:
 		fail("nodes know each other by certificates: give -certs FOLDER (kv certify makes one), or -insecure where every machine on the network may be trusted")
 	case c.certs != "" && c.insecure:
 		fail("-certs and -insecure contradict each other")
 	}
-	bounds := []struct {
+	for _, b := range []struct {
 		flag             string
 		got, least, most int64
+		unit             string
 	}{
-		{"replicas", int64(c.replicas), 1, quorum.MaxReplicas},
-		{"clients", int64(c.clients), 1, 100_000},
-		{"timeout", c.timeout.Milliseconds(), 10, 60_000},
-		{"keepalive", c.keepAlive.Milliseconds(), 10, 60_000},
-	}
-	for i, b := range bounds {
+		{"replicas", int64(c.replicas), 1, quorum.MaxReplicas, ""},
+		{"clients", int64(c.clients), 1, 100_000, ""},
+		{"snapshot", int64(c.strict.snapshot), 1, 1e9, ""},
+		{"timeout", c.timeout.Milliseconds(), 10, 60_000, " ms"},
+		{"keepalive", c.keepAlive.Milliseconds(), 10, 60_000, " ms"},
+		{"heartbeat", c.strict.heartbeat.Milliseconds(), 1, 10_000, " ms"},
+		{"election", c.strict.election.Milliseconds(), 2 * c.strict.heartbeat.Milliseconds(), 60_000, " ms"},
+	} {
 		if b.got < b.least || b.got > b.most {
-			unit := ""
-			if i >= 2 {
-				unit = " ms"
-			}
-			fail("-%s is %d%s, it must be from %d to %d", b.flag, b.got, unit, b.least, b.most)
+			fail("-%s is %d%s, it must be from %d to %d", b.flag, b.got, b.unit, b.least, b.most)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -21,6 +22,17 @@ func TestServeFlags(t *testing.T) {
 	require.Equal(t, somePeers, c.peers.String())
 	require.Equal(t, 2, c.replicas)
 	require.Equal(t, "127.0.0.1:6379", c.listen)
+}
+
+func TestServeFlagsOfConsensus(t *testing.T) {
+	c, err := parseServe([]string{"-name", "b", "-peers", somePeers, "-insecure", "-mode", "cp", "-data", "dir", "-reads", "lease", "-election", "2s"}, nil)
+	require.NoError(t, err)
+	config := c.node(nil, nil)
+	require.Equal(t, &replicaConfig{dir: "dir", leases: true, heartbeat: 100 * time.Millisecond, election: 2 * time.Second, snapshot: 100_000}, config.strict)
+
+	c, err = parseServe([]string{"-name", "b", "-peers", somePeers, "-insecure"}, nil)
+	require.NoError(t, err)
+	require.Nil(t, c.node(nil, nil).strict)
 }
 
 // A mistake ends the program with status 2 and words that help.
@@ -43,11 +55,20 @@ func TestWrongCommandLines(t *testing.T) {
 		{"serve -name a -insecure -clients 0 -peers " + somePeers, "-clients is 0, it must be from 1 to 100000"},
 		{"serve -name a -insecure -timeout 1ms -peers " + somePeers, "-timeout is 1 ms, it must be from 10 to 60000"},
 		{"serve -name a -insecure -keepalive 1h -peers " + somePeers, "-keepalive is 3600000 ms, it must be from 10 to 60000"},
+		{"serve -name a -insecure -mode both -peers " + somePeers, `-mode is "both", it must be ap or cp`},
+		{"serve -name a -insecure -mode cp -peers " + somePeers, "give -data FOLDER"},
+		{"serve -name a -insecure -data x -reads lease -peers " + somePeers, "-data goes with -mode cp\n-reads goes with -mode cp"},
+		{"serve -name a -insecure -mode cp -data x -replicas 3 -peers " + somePeers, "-replicas goes with -mode ap"},
+		{"serve -name a -insecure -mode cp -data x -reads stale -peers " + somePeers, `-reads is "stale", it must be index or lease`},
+		{"serve -name a -insecure -mode cp -data x -heartbeat 200ms -election 300ms -peers " + somePeers, "-election is 300 ms, it must be from 400 to 60000"},
+		{"serve -name a -insecure -mode cp -data x -snapshot 0 -peers " + somePeers, "-snapshot is 0, it must be from 1 to"},
 		{"serve -nmae a", "see kv serve -h"},
 		{"serve -name a -insecure -peers " + somePeers + " more", `takes no argument "more"`},
 		{"certify a b", "needs -dir FOLDER"},
 		{"certify -dir x", "the names of the nodes"},
 		{"demo fast", `takes no argument "fast"`},
+		{"demo -mode fast", `-mode is "fast", it must be ap or cp`},
+		{"demo -history x", "-history goes with -mode cp"},
 	} {
 		var out, errs bytes.Buffer
 		status := run(t.Context(), strings.Fields(c.args), strings.NewReader(""), &out, &errs)

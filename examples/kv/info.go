@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/quorum"
+	"github.com/parley-go/parley/raft"
 )
 
 // A fact is one line of INFO. Its value is found when a client asks.
@@ -27,15 +28,9 @@ type section struct {
 }
 
 // info returns what INFO says of this node, by section, "" for all.
-func (n *node) info(name string, address net.Addr, c nodeConfig) func(section string) string {
-	sections := []section{
-		serverSection(address),
-		n.clusterSection(name, c),
-		{"Network", c.network},
-		n.clientsSection(c.server.clients),
-		n.replicationSection(),
-		processSection(),
-	}
+func (n *node) info(address net.Addr, c nodeConfig) func(section string) string {
+	sections := append([]section{serverSection(address)}, n.data.sections()...)
+	sections = append(sections, section{"Network", c.network}, n.clientsSection(c.server.clients), processSection())
 	return func(section string) string { return renderInfo(sections, section) }
 }
 
@@ -66,27 +61,6 @@ func serverSection(address net.Addr) section {
 	}}
 }
 
-// clusterSection tells who this node is and what may be expected of the cluster.
-func (n *node) clusterSection(name string, c nodeConfig) section {
-	state := func() any {
-		if n.store.Status().Ready {
-			return "ready"
-		}
-		return "recovering"
-	}
-	replicas := min(c.replicas, len(c.nodes))
-	return section{"Cluster", []fact{
-		is("node", name),
-		{"state", state},
-		is("nodes", strings.Join(c.nodes, ",")),
-		is("replicas", replicas),
-		is("replicas_that_must_answer", replicas/2+1),
-		is("get_and_set", "linearizable for each key"),
-		is("set_with_condition_and_del", "decided by one node: right while no node is down, paused or cut off, and no plain SET of the key is under way"),
-		is("expiry", "by the clock of the node that answers"),
-	}}
-}
-
 func (n *node) clientsSection(most int) section {
 	s := n.server
 	return section{"Clients", []fact{
@@ -98,18 +72,96 @@ func (n *node) clientsSection(most int) section {
 	}}
 }
 
-func (n *node) replicationSection() section {
-	count := func(name string, pick func(quorum.Stats) uint64) fact {
-		return fact{name, func() any { return pick(n.store.Stats()) }}
+// sections tells who this node is and what may be expected of the cluster.
+func (d *database) sections() []section {
+	state := func() any {
+		if d.store.Status().Ready {
+			return "ready"
+		}
+		return "recovering"
 	}
-	return section{"Replication", []fact{
-		count("reads", func(s quorum.Stats) uint64 { return s.Reads }),
-		count("writes", func(s quorum.Stats) uint64 { return s.Writes }),
-		count("failed", func(s quorum.Stats) uint64 { return s.Failed }),
-		count("written_back", func(s quorum.Stats) uint64 { return s.WrittenBack }),
-		count("repaired", func(s quorum.Stats) uint64 { return s.Repaired }),
-		count("copied", func(s quorum.Stats) uint64 { return s.Copied }),
-	}}
+	var names []string
+	for n := range d.ring.Nodes() {
+		names = append(names, n.Name)
+	}
+	count := func(name string, pick func(quorum.Stats) uint64) fact {
+		return fact{name, func() any { return pick(d.store.Stats()) }}
+	}
+	return []section{
+		{"Cluster", []fact{
+			is("node", d.transport.Local()),
+			is("mode", "ap"),
+			{"state", state},
+			is("nodes", strings.Join(names, ",")),
+			is("replicas", d.replicas),
+			is("replicas_that_must_answer", d.replicas/2+1),
+			is("get_and_set", "linearizable for each key"),
+			is("set_with_condition_and_del", "decided by one node: right while no node is down, paused or cut off, and no plain SET of the key is under way"),
+			is("expiry", "by the clock of the node that answers"),
+		}},
+		{"Replication", []fact{
+			count("reads", func(s quorum.Stats) uint64 { return s.Reads }),
+			count("writes", func(s quorum.Stats) uint64 { return s.Writes }),
+			count("failed", func(s quorum.Stats) uint64 { return s.Failed }),
+			count("written_back", func(s quorum.Stats) uint64 { return s.WrittenBack }),
+			count("repaired", func(s quorum.Stats) uint64 { return s.Repaired }),
+			count("copied", func(s quorum.Stats) uint64 { return s.Copied }),
+		}},
+	}
+}
+
+// sections tells who this node is, who leads, and how far its log is.
+func (r *replica) sections() []section {
+	status := func(name string, pick func(raft.Status) any) fact {
+		return fact{name, func() any { return pick(r.node.Status()) }}
+	}
+	count := func(name string, pick func(raft.Stats) uint64) fact {
+		return fact{name, func() any { return pick(r.node.Stats()) }}
+	}
+	members := r.node.Status().Membership.Voters
+	reads := "by asking a majority who leads"
+	if r.leases {
+		reads = "by the leader's lease: right while clocks run evenly"
+	}
+	return []section{
+		{"Cluster", []fact{
+			status("node", func(s raft.Status) any { return s.Node }),
+			is("mode", "cp"),
+			status("state", func(s raft.Status) any { return r.state(s) }),
+			is("nodes", strings.Join(members, ",")),
+			is("replicas", len(members)),
+			is("replicas_that_must_answer", len(members)/2+1),
+			is("every_command", "linearizable, also with several keys; a write is done once"),
+			is("reads", reads),
+			is("expiry", "by the clock of the log"),
+		}},
+		{"Consensus", []fact{
+			status("role", func(s raft.Status) any { return s.Role }),
+			status("leader", func(s raft.Status) any { return s.Leader }),
+			status("term", func(s raft.Status) any { return s.Term }),
+			status("commit", func(s raft.Status) any { return s.Commit }),
+			status("applied", func(s raft.Status) any { return s.Applied }),
+			status("first", func(s raft.Status) any { return s.First }),
+			status("last", func(s raft.Status) any { return s.Last }),
+			count("snapshots_taken", func(s raft.Stats) uint64 { return s.Snapshots }),
+			count("snapshots_fetched", func(s raft.Stats) uint64 { return s.Fetched }),
+			count("saves", func(s raft.Stats) uint64 { return s.Saves }),
+		}},
+	}
+}
+
+// state sums a status up in a word.
+func (r *replica) state(s raft.Status) string {
+	switch {
+	case s.Failure != nil:
+		return "failed"
+	case !r.ready.Load():
+		return "recovering"
+	case s.Leader == "":
+		return "leaderless"
+	default:
+		return "ready"
+	}
 }
 
 // processSection tells what the process costs.

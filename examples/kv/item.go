@@ -5,6 +5,14 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/parley-go/parley/quorum"
+)
+
+// The bounds of what a client can store.
+const (
+	maxKey   = quorum.MaxKey
+	maxValue = quorum.MaxValue - itemOverhead
 )
 
 // An item is what is stored under a key.
@@ -19,8 +27,12 @@ const (
 	maxExpiry = math.MaxInt64 >> 16 // some 4,000 years, in ms: sums of two do not overflow
 )
 
-// expired compares with the clock of the node that asks: two nodes whose clocks
-// are d apart see an item vanish d apart.
+// nothing stands for what is under a key that is not there: an item that expired
+// long ago.
+var nothing = item{expires: 1} // constant: nobody writes to it
+
+// expired reports whether the item is not there any more. What now means is the
+// store's affair.
 func (it item) expired(now time.Time) bool {
 	return it.expires != never && it.expires <= now.UnixMilli()
 }

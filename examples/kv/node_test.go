@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,17 +17,25 @@ import (
 	"github.com/parley-go/parley/transport/mem"
 )
 
-// A cluster is some nodes in this process; each key is on three of them.
+// A cluster is some nodes in this process; each key is on three of them, or with
+// strict on all.
 type cluster struct {
 	network *mem.Network
 	names   []string
+	strict  *replicaConfig // without the folder; nil: with quorums
+	dirs    string
 	nodes   map[string]*node
 	leave   map[string]func()
 }
 
 func startCluster(t *testing.T, names ...string) *cluster {
 	t.Helper()
-	c := &cluster{network: mem.NewNetwork(), names: names, nodes: map[string]*node{}, leave: map[string]func(){}}
+	return startNodes(t, nil, names)
+}
+
+func startNodes(t *testing.T, strict *replicaConfig, names []string) *cluster {
+	t.Helper()
+	c := &cluster{network: mem.NewNetwork(), names: names, strict: strict, dirs: t.TempDir(), nodes: map[string]*node{}, leave: map[string]func(){}}
 	t.Cleanup(func() {
 		for name := range c.nodes {
 			c.kill(name)
@@ -36,7 +45,7 @@ func startCluster(t *testing.T, names ...string) *cluster {
 		c.start(t, name)
 	}
 	for _, n := range c.nodes {
-		require.NoError(t, n.store.Ready(t.Context()))
+		require.NoError(t, n.data.awaitReady(t.Context()))
 	}
 	return c
 }
@@ -47,11 +56,20 @@ func (c *cluster) start(t *testing.T, name string) *node {
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	n, err := startNode(transport, l, nodeConfig{nodes: c.names, replicas: 3, server: defaultServer(), log: slog.New(slog.DiscardHandler)})
+	config := nodeConfig{nodes: c.names, replicas: 3, server: defaultServer(), log: slog.New(slog.DiscardHandler)}
+	if c.strict != nil {
+		strict := *c.strict
+		strict.dir = filepath.Join(c.dirs, name)
+		config.strict = &strict
+	}
+	n, err := startNode(transport, l, config)
 	require.NoError(t, err)
 	c.nodes[name] = n
 	c.leave[name] = func() {
 		require.NoError(t, transport.Close()) // first: to the others it is gone at once
+		if r, ok := n.data.(*replica); ok {
+			r.election = 0 // nor has it time to hand over
+		}
 		require.NoError(t, n.close())
 	}
 	return n
@@ -77,12 +95,17 @@ func TestClusterAnswersAsRedisDoes(t *testing.T) {
 
 func testTranscripts(t *testing.T, names []string) {
 	for _, file := range []string{"testdata/redis.txt", "testdata/own.txt"} {
-		c := startCluster(t, names...)
-		who := &client{id: 7}
-		for i, e := range readTranscript(t, file) {
-			node := c.nodes[names[i%len(names)]]
-			require.Equal(t, e.reply, sayAs(t.Context(), node.server.commands, who, e.words...), "%s:%d: %q", file, e.line, e.words)
-		}
+		playTranscript(t, startCluster(t, names...), file)
+	}
+}
+
+// playTranscript has one client ask all nodes in turn.
+func playTranscript(t *testing.T, c *cluster, file string) {
+	t.Helper()
+	who := &client{id: 7}
+	for i, e := range readTranscript(t, file) {
+		node := c.nodes[c.names[i%len(c.names)]]
+		require.Equal(t, e.reply, sayAs(t.Context(), node.server.commands, who, e.words...), "%s:%d: %q", file, e.line, e.words)
 	}
 }
 
@@ -223,7 +246,7 @@ func TestDataOutlivesEveryNode(t *testing.T) {
 		c.kill(name)
 		n := c.start(t, name)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		require.NoError(t, n.store.Ready(ctx))
+		require.NoError(t, n.data.awaitReady(ctx))
 		cancel()
 	}
 	for i := range 200 {
@@ -250,8 +273,8 @@ func TestInfoTellsWhatHolds(t *testing.T) {
 func TestDeciderThatFallsSilent(t *testing.T) {
 	c := startCluster(t, "a", "b", "c")
 	key := "lock"
-	owners := c.nodes["a"].database.ring.Owners(nil, key, 3)
-	first, asked := c.nodes[owners[0]].database, owners[2]
+	owners := c.nodes["a"].data.(*database).ring.Owners(nil, key, 3)
+	first, asked := c.nodes[owners[0]].data.(*database), owners[2]
 	stop := first.transport.Serve(editService, func(ctx context.Context, from string, request []byte) ([]byte, error) {
 		_, _ = first.serveEdit(ctx, from, request)
 		<-ctx.Done()

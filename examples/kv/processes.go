@@ -32,12 +32,14 @@ func (p *process) alive() bool { return p.cmd != nil }
 type processes struct {
 	program string
 	dir     string
+	flags   []string // of all servers, besides those that each has
+	strict  bool     // each has a folder for its data
 	all     []*process
 }
 
 // prepare makes a folder with certificates and chooses addresses.
-func prepare(names ...string) (_ *processes, err error) {
-	ps := &processes{}
+func prepare(strict bool, flags []string, names ...string) (_ *processes, err error) {
+	ps := &processes{strict: strict, flags: flags}
 	if ps.program, err = os.Executable(); err != nil {
 		return nil, err
 	}
@@ -79,7 +81,8 @@ func freeAddress(taken map[string]bool) (string, error) {
 	return "", fmt.Errorf("no free port found: %w", err)
 }
 
-// start runs a server, with nothing in its memory.
+// start runs a server, with nothing in its memory, and on its disk what its
+// predecessor has left.
 func (ps *processes) start(p *process) error {
 	var peers []string
 	for _, other := range ps.all {
@@ -90,8 +93,14 @@ func (ps *processes) start(p *process) error {
 		return err
 	}
 	defer log.Close() // the process has its own
-	cmd := exec.Command(ps.program, "serve", "-with-stdin", "-name", p.name, "-listen", p.clients,
-		"-peers", strings.Join(peers, ","), "-certs", filepath.Join(ps.dir, p.name))
+	args := []string{
+		"serve", "-with-stdin", "-name", p.name, "-listen", p.clients,
+		"-peers", strings.Join(peers, ","), "-certs", filepath.Join(ps.dir, p.name),
+	}
+	if ps.strict {
+		args = append(args, "-data", filepath.Join(ps.dir, p.name+".data"))
+	}
+	cmd := exec.Command(ps.program, append(args, ps.flags...)...)
 	cmd.Stderr = log
 	// The server ends when its input does: it cannot outlive this process,
 	// however that ends.
@@ -122,22 +131,22 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
-// ready waits until a server has all that it should have, and returns the number
-// of records that it has copied.
-func (ps *processes) ready(ctx context.Context, p *process) (copied int, err error) {
-	tick := time.NewTicker(10 * time.Millisecond)
+// ready waits until a server has all that it should have, and returns what it
+// says of itself.
+func (ps *processes) ready(ctx context.Context, p *process) (info string, err error) {
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		info, _, err := fetch(ctx, p.clients, "INFO")
 		if err == nil && infoField(info, "state") == "ready" {
-			return strconv.Atoi(infoField(info, "copied"))
+			return info, nil
 		}
 		select {
 		case <-tick.C:
 		case <-p.ended:
-			return 0, fmt.Errorf("server %s has ended; its last words:\n%s", p.name, ps.lastWords(p))
+			return "", fmt.Errorf("server %s has ended; its last words:\n%s", p.name, ps.lastWords(p))
 		case <-ctx.Done():
-			return 0, fmt.Errorf("server %s is not ready (%v); its last words:\n%s", p.name, context.Cause(ctx), ps.lastWords(p))
+			return "", fmt.Errorf("server %s is not ready (%v); its last words:\n%s", p.name, context.Cause(ctx), ps.lastWords(p))
 		}
 	}
 }

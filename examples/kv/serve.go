@@ -42,7 +42,7 @@ func serve(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer
 	if err != nil {
 		return errors.Join(err, clients.Close(), t.Close())
 	}
-	log.Info("serving", "node", c.name, "clients", clients.Addr(), "nodes", c.peers.address(c.name), "secure", !c.insecure)
+	log.Info("serving", "node", c.name, "clients", clients.Addr(), "nodes", c.peers.address(c.name), "mode", c.mode, "secure", !c.insecure)
 	<-ctx.Done()
 	log.Info("ending", "node", c.name)
 	return errors.Join(n.close(), t.Close())
@@ -78,7 +78,12 @@ func (c serveConfig) join(log *slog.Logger) (*tcp.Transport, error) {
 func (c serveConfig) node(t *tcp.Transport, log *slog.Logger) nodeConfig {
 	server := defaultServer()
 	server.clients, server.command = c.clients, c.timeout
-	return nodeConfig{nodes: c.peers.names(), replicas: c.replicas, server: server, network: networkFacts(t), log: log}
+	n := nodeConfig{nodes: c.peers.names(), replicas: c.replicas, server: server, network: networkFacts(t), log: log}
+	if c.mode == modeCP {
+		n.strict = &c.strict
+		n.strict.leases = c.reads == readsLease
+	}
+	return n
 }
 
 // networkFacts tells of the connections to the other nodes.

@@ -110,7 +110,7 @@ func (s *server) handle(c redcon.Conn, cmd redcon.Command) {
 	of := c.Context().(*session)
 	ctx, cancel := context.WithTimeout(s.ctx, s.config.command)
 	defer cancel()
-	of.reply = s.commands.run(ctx, time.Now(), &of.client, cmd.Args, of.reply[:0])
+	of.reply = s.commands.run(ctx, &of.client, cmd.Args, of.reply[:0])
 	c.WriteRaw(of.reply)
 	if of.unsent += len(of.reply); !of.flushed(c) || of.client.quit {
 		c.ReadPipeline() // drops what came behind

@@ -14,36 +14,38 @@ type memoryStore struct {
 	err   error // what every call answers, if set
 }
 
-func (m *memoryStore) Get(_ context.Context, key string) (item, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	it, found := m.items[key]
-	return it, found, m.err
-}
+func (m *memoryStore) Now() time.Time { return time.Now() }
 
-func (m *memoryStore) Set(_ context.Context, key string, it item) error {
+func (m *memoryStore) Get(_ context.Context, keys ...string) ([]item, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.err == nil {
-		m.items[key] = it
+	items := make([]item, len(keys))
+	for i, key := range keys {
+		items[i] = m.read(key)
 	}
-	return m.err
+	return items, m.err
 }
 
-func (m *memoryStore) Edit(_ context.Context, key string, e edit) (outcome, error) {
+func (m *memoryStore) read(key string) item {
+	if it, found := m.items[key]; found {
+		return it
+	}
+	return nothing
+}
+
+func (m *memoryStore) Edit(_ context.Context, edits ...edit) ([]outcome, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
-		return outcome{}, m.err
+		return nil, m.err
 	}
-	before, found := m.items[key]
-	o, after := e.apply(time.Now(), before, found)
-	switch {
-	case !o.done:
-	case e.verb == remove:
-		delete(m.items, key)
-	default:
-		m.items[key] = after
+	outcomes := make([]outcome, len(edits))
+	for i, e := range edits {
+		var after item
+		outcomes[i], after = e.apply(m.Now(), m.read(e.key))
+		if outcomes[i].done {
+			m.items[e.key] = after
+		}
 	}
-	return o, nil
+	return outcomes, nil
 }
