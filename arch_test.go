@@ -60,8 +60,8 @@ var cores = map[string][]string{
 		"core.go", "durable.go", "election.go", "entry.go", "leader.go", "log.go", "membership.go", "message.go", "progress.go", "reads.go", "replicate.go",
 		"replay.go", "sessions.go", "slab.go", "wire.go",
 	},
-	"internal/event":   {"*.go"},
-	"internal/draw":    {"*.go"},
+	"internal/event": {"*.go"},
+	"internal/draw":  {"*.go"},
 }
 
 func TestImportsGoDownTheFloors(t *testing.T) {

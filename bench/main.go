@@ -78,15 +78,16 @@ func run(folders []string, bench string, count int, benchtime, out string) error
 		writeTables(&section, results)
 		sections[folder] = section.String()
 	}
-	page := head
+	var page strings.Builder
+	page.WriteString(head)
 	for _, folder := range slices.Sorted(maps.Keys(sections)) {
-		page += "\n" + sectionHead + folder + "\n\n" + sections[folder]
+		page.WriteString("\n" + sectionHead + folder + "\n\n" + sections[folder])
 	}
 	if out == "" {
-		_, err := os.Stdout.WriteString(page)
+		_, err := os.Stdout.WriteString(page.String())
 		return err
 	}
-	return os.WriteFile(out, []byte(page), 0o644)
+	return os.WriteFile(out, []byte(page.String()), 0o644)
 }
 
 const sectionHead = "## "

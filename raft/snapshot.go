@@ -76,7 +76,7 @@ func (n *Node) writeSnapshot(info SnapshotInfo, sessions []byte, write func(io.W
 	if err != nil {
 		return err
 	}
-	defer w.Abort() // does nothing after Commit
+	defer func() { _ = w.Abort() }() // does nothing after Commit
 	sum := newSum()
 	buffered := bufio.NewWriterSize(io.MultiWriter(untilClosed{n, w}, sum), 64<<10)
 	head := binary.LittleEndian.AppendUint64([]byte{snapshotVersion}, uint64(len(sessions)))

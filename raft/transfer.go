@@ -160,11 +160,9 @@ func (n *Node) closeReader(r *openSnapshot) {
 func (n *Node) startFetch() {
 	n.transfer.fetching = true
 	f := &fetch{node: n, from: n.core.leader, info: n.core.fetch, sum: newSum()}
-	n.workers.Add(1)
-	go func() {
-		defer n.workers.Done()
+	n.workers.Go(func() {
 		f.run(n.ending)
-	}()
+	})
 }
 
 // A fetch is one snapshot on its way here. It goes on when the leader changes or

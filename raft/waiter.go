@@ -100,7 +100,7 @@ type line struct {
 }
 
 // enqueue puts the waiters of a batch of this term in line.
-func (n *Node) enqueue(term uint64, first uint64, batch []*waiter) {
+func (n *Node) enqueue(term, first uint64, batch []*waiter) {
 	last := len(n.lines) - 1
 	if last < 0 || n.lines[last].term != term {
 		n.lines = append(n.lines, line{term: term})

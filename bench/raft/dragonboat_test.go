@@ -22,16 +22,20 @@ import (
 	gvfs "github.com/lni/vfs"
 )
 
-var dragonLog sync.Once
-var dragonSeq atomic.Uint64
+var (
+	dragonLog sync.Once
+	dragonSeq atomic.Uint64
+)
 
 type dfsm struct{ *machine }
 
 func (f dfsm) Update(e sm.Entry) (sm.Result, error) { return sm.Result{Value: f.apply(e.Cmd)}, nil }
-func (f dfsm) Lookup(interface{}) (interface{}, error) {
+func (f dfsm) Lookup(any) (any, error) {
 	return f.n.Load(), nil
 }
+
 func (f dfsm) SaveSnapshot(io.Writer, sm.ISnapshotFileCollection, <-chan struct{}) error { return nil }
+
 func (f dfsm) RecoverFromSnapshot(io.Reader, []sm.SnapshotFile, <-chan struct{}) error {
 	return nil
 }

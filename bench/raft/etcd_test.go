@@ -81,9 +81,11 @@ func startEtcd(o settings) (cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		n := &etcdNode{id: id, rn: rn, st: st, c: c, tick: o.tick,
+		n := &etcdNode{
+			id: id, rn: rn, st: st, c: c, tick: o.tick,
 			inbox: make(chan *pb.Message, 8192), propc: make(chan *eprop, 8192),
-			stop: make(chan struct{}), stopped: make(chan struct{}), wait: map[uint64]*eprop{}}
+			stop: make(chan struct{}), stopped: make(chan struct{}), wait: map[uint64]*eprop{},
+		}
 		if o.dir != "" {
 			if n.wal, err = openWAL(folder(o, int(id))); err != nil {
 				return nil, err
@@ -116,7 +118,7 @@ func (n *etcdNode) run() {
 			batch = append(batch, p)
 		}
 	drain:
-		for i := 0; i < 1024; i++ {
+		for range 1024 {
 			select {
 			case m := <-n.inbox:
 				_ = n.rn.Step(m)

@@ -15,7 +15,7 @@ import (
 
 type hfsm struct{ machine }
 
-func (f *hfsm) Apply(l *hraft.Log) interface{} { f.apply(l.Data); return nil }
+func (f *hfsm) Apply(l *hraft.Log) any { f.apply(l.Data); return nil }
 func (f *hfsm) Snapshot() (hraft.FSMSnapshot, error) {
 	return hsnap{}, nil
 }
@@ -23,13 +23,13 @@ func (f *hfsm) Restore(r io.ReadCloser) error { return r.Close() }
 
 type hbfsm struct{ *hfsm }
 
-func (f hbfsm) ApplyBatch(ls []*hraft.Log) []interface{} {
+func (f hbfsm) ApplyBatch(ls []*hraft.Log) []any {
 	for _, l := range ls {
 		if l.Type == hraft.LogCommand {
 			f.apply(l.Data)
 		}
 	}
-	return make([]interface{}, len(ls))
+	return make([]any, len(ls))
 }
 
 type hsnap struct{}

@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/lb"
@@ -170,12 +171,13 @@ func writeTable(out io.Writer, rows []row) error {
 		if r.group != group {
 			group = r.group
 			fmt.Fprintf(out, "\n%s: p99 in ms; errors where there are any\n\n| |", group)
-			rule := "|---|"
+			var rule strings.Builder
+			rule.WriteString("|---|")
 			for _, s := range scenarios() {
 				fmt.Fprintf(out, " %s |", s.name)
-				rule += "---:|"
+				rule.WriteString("---:|")
 			}
-			fmt.Fprintf(out, "\n%s\n", rule)
+			fmt.Fprintf(out, "\n%s\n", rule.String())
 		}
 		fmt.Fprintf(out, "| %s |", r.name)
 		for i := range r.results {
