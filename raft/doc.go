@@ -36,7 +36,9 @@
 //   - After ErrDropped the command is never applied; after a nil error it was
 //     applied once. Only ErrUncertain leaves it open. It holds on a network that
 //     loses, delays, reorders and repeats messages, and for crashes of any number
-//     of nodes whose Storage keeps what it said it saved.
+//     of nodes whose Storage keeps what it said it saved. If the transport carries
+//     out a Call twice, which its contract excludes, a forwarded command is safe in
+//     a Session only.
 //   - A command of a Session is applied at most once, across crashes and new
 //     leaders, and exactly once if Propose returned nil.
 //   - After Barrier, the state machine of this node holds whatever had been
@@ -65,12 +67,11 @@
 // Propose on the leader and its way through the log allocate nothing. On two
 // cores, three nodes in one process with their logs in memory, one command takes
 // some 4 µs from end to end; with 64 callers and more, each costs 1 to 2 µs of
-// processor time on all three nodes together. Without Config.DisableSnapshots an
-// entry is held in memory until a snapshot covers it and KeepEntries more have
-// come. An idle group costs about 5 KiB and no goroutine a node, and 1,000 of
-// them, three nodes in one process, some 6% of a core. BenchmarkPropose and
-// BenchmarkIdleGroups print the figures for your machine, bench/raft those of other
-// packages beside them.
+// processor time on all three nodes together. An entry is held in memory until a
+// snapshot covers it and KeepEntries more have come. An idle group costs about 5
+// KiB and no goroutine a node, and 1,000 of them, three nodes in one process, some
+// 6% of a core. BenchmarkPropose and BenchmarkIdleGroups print the figures for your
+// machine, bench/raft those of other packages beside them.
 //
 // # How it is made
 //
