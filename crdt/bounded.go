@@ -70,8 +70,8 @@ func (c *BoundedCounter) Take(n uint64) (*BoundedCounter, error) {
 
 // Give hands the right to take n to another replica and returns the delta; to give
 // something to itself, or to "", does nothing. The error is ErrRights if this replica
-// has not so much itself, as in Take, and ErrTooLarge if all that it ever gave to the
-// other came to more than the largest int64.
+// has not so much itself, as in Take, and ErrTooLarge if the other's name is too long
+// or all that it ever gave to the other came to more than the largest int64.
 func (c *BoundedCounter) Give(to string, n uint64) (*BoundedCounter, error) {
 	r := c.own()
 	if rights := c.Rights(c.name); n > rights {
@@ -79,6 +79,9 @@ func (c *BoundedCounter) Give(to string, n uint64) (*BoundedCounter, error) {
 	}
 	if to == c.name || to == "" { // it would look like an addition
 		return c.delta(r), nil
+	}
+	if err := checkName(to); err != nil {
+		return nil, err
 	}
 	if i, found := r.find(to); found && n > math.MaxInt64-r.given[i].n || n > math.MaxInt64 {
 		return nil, fmt.Errorf("%w: %q has given %q as much as can be counted", ErrTooLarge, c.name, to)

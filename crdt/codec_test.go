@@ -293,16 +293,17 @@ func TestTooLargeToEncode(t *testing.T) {
 	g.Add(1)
 	lww := crdt.NewLWWRegister[string](long)
 	lww.Set(1, "x")
-	bounded, to := crdt.NewBoundedCounter(long), crdt.NewBoundedCounter("a")
+	bounded, giver := crdt.NewBoundedCounter(long), crdt.NewBoundedCounter("a")
 	bounded.Add(1)
-	to.Add(1)
-	_, err := to.Give(long, 1)
-	require.NoError(t, err)
+	giver.Add(1)
+	_, err := giver.Give(long, 1)
+	require.ErrorIs(t, err, crdt.ErrTooLarge, "nothing may get into the state that cannot be encoded")
+	require.EqualValues(t, 1, giver.Rights("a"))
 	many := crdt.NewGCounter("a")
 	for i := range crdt.MaxReplicas + 1 {
 		many.Merge(crdt.NewGCounter(fmt.Sprintf("%06d", i)).Add(1))
 	}
-	for _, c := range []coded{set, g, lww, bounded, to, many} {
+	for _, c := range []coded{set, g, lww, bounded, many} {
 		b, err := c.AppendBinary([]byte("before"))
 		require.ErrorIs(t, err, crdt.ErrTooLarge, "%T", c)
 		require.Equal(t, "before", string(b))
