@@ -63,7 +63,7 @@
 //
 // A Pick and its Done in nanoseconds on a 2-core server, of which an atomic
 // addition is 9: RoundRobin, Weighted and Random 14; PowerOfTwo 35; LatencyAware
-// 180, a third of it two readings of the clock; Maglev 26; ConsistentHash 57: all
+// 180, a third of it two readings of the clock; Maglev 31; ConsistentHash 57: all
 // whether there are 10 backends or 1,000. LeastConnections 45 and 1,000. A change
 // of backends makes the state anew, about 0.1 us a backend, with Weighted 1 us, with
 // the hashing policies some ms for thousands. bench/lb compares them with
