@@ -205,18 +205,6 @@ func (c *core) changing() bool {
 	return latest.joint() || latest.index > c.commit
 }
 
-// infoAt describes the state after the entry at index, which is held.
-func (c *core) infoAt(index uint64) SnapshotInfo {
-	term, _ := c.log.term(index)
-	info := SnapshotInfo{Index: index, Term: term}
-	for i := range c.configs {
-		if c.configs[i].index <= index {
-			info.Membership = c.configs[i].clone()
-		}
-	}
-	return info
-}
-
 // rebuildPeers makes the list of the others fit the membership. Those that a
 // change removes stay until it is committed, so that they hear of it.
 func (c *core) rebuildPeers() {
@@ -253,7 +241,6 @@ func (c *core) peer(name string) *peer {
 
 func (c *core) last() uint64                                { return c.log.last() }
 func (c *core) first() uint64                               { return c.log.first() }
-func (c *core) termAt(i uint64) (uint64, bool)              { return c.log.term(i) }
 func (c *core) slice(from, to uint64, maxBytes int) []Entry { return c.log.slice(from, to, maxBytes) }
 
 // promotable reports whether this server may stand for election. One that the

@@ -50,7 +50,7 @@ func (m *mess) message() message {
 		Reject: flags&1 != 0, Force: flags&2 != 0, Index: m.number(), LogTerm: m.number(), Hint: m.number(), Commit: m.number(), Round: m.number(),
 	}
 	if flags&4 != 0 { // a log that fits
-		msg.LogTerm, _ = m.c.termAt(msg.Index)
+		msg.LogTerm, _ = m.c.log.term(msg.Index)
 	}
 	if msg.Kind == msgSnapshot {
 		msg.Index %= 1 << 60 // of an index without a successor, nothing is promised

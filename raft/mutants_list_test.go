@@ -108,9 +108,6 @@ var mutants = []mutant{
 	{"old membership kept", "an installed snapshot leaves the old membership in force", 100, []mutantEdit{
 		{"replicate.go", "		c.configs = []placedMembership{{info.Index, info.Membership.clone()}}\n", ""},
 	}},
-	{"membership of a later entry", "a snapshot carries the latest membership instead of that at its index", 100, []mutantEdit{
-		{"core.go", "		if c.configs[i].index <= index {\n", "		if c.configs[i].index > 0 {\n"},
-	}},
 	{"log not restarted", "entries after an installed snapshot are saved behind the old log", 100, []mutantEdit{
 		{"replicate.go", "c.disk.restart = info.Index, 0, info.Index+1\n", "c.disk.restart = info.Index, 0, 0\n"},
 	}},

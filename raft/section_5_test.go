@@ -47,7 +47,7 @@ func TestSection5_3_InstallSnapshot(t *testing.T) {
 			last := s.said[len(s.said)-1]
 			require.Equal(t, msgAppendReply, last.Kind)
 			require.Equal(t, test.index, last.Index, "it acknowledges the snapshot, not what follows it")
-			term, ok := s.termAt(test.index)
+			term, ok := s.log.term(test.index)
 			require.True(t, ok)
 			require.Equal(t, test.term, term)
 

@@ -248,7 +248,7 @@ func (n *simNode) adopts(e *Entry) {
 // of a joint configuration.
 func (n *simNode) checkChange(from, to *placedMembership) {
 	c := n.core
-	term, _ := c.termAt(c.commit)
+	term, _ := c.log.term(c.commit)
 	valid := false
 	switch {
 	case from.joint():

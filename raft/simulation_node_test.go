@@ -199,7 +199,7 @@ func (n *simNode) endSave() {
 	n.compactDisk()
 	if k := len(n.batch.Entries); k > 0 {
 		e := &n.batch.Entries[k-1]
-		if term, ok := n.core.termAt(e.Index); !ok || term != e.Term {
+		if term, ok := n.core.log.term(e.Index); !ok || term != e.Term {
 			n.w.seen.abas++
 		}
 	}
@@ -404,4 +404,16 @@ func (n *simNode) answerReads() {
 		n.w.seen.readsLost++
 	}
 	c.reads, c.readsLost = c.reads[:0], c.readsLost[:0]
+}
+
+// infoAt describes the state after the entry at index, which is held.
+func (c *core) infoAt(index uint64) SnapshotInfo {
+	term, _ := c.log.term(index)
+	info := SnapshotInfo{Index: index, Term: term}
+	for i := range c.configs {
+		if c.configs[i].index <= index {
+			info.Membership = c.configs[i].clone()
+		}
+	}
+	return info
 }

@@ -193,7 +193,7 @@ func (s *scene) send(a *actor, m message) {
 		require.GreaterOrEqual(s.t, hard.Term, m.Term, "%s speaks of a term that it has not saved", a.name)
 	}
 	if m.Kind == msgAppendReply && !m.Reject && m.Term == a.core.term {
-		if term, held := a.core.termAt(m.Index); held {
+		if term, held := a.core.log.term(m.Index); held {
 			require.True(s.t, a.holds(m.Index, term), "%s acknowledged entry %d/%d, which it has not saved", a.name, m.Index, term)
 		}
 	}
@@ -342,7 +342,7 @@ func (s *scene) check() {
 			require.True(s.t, !ok || known == name, "Election Safety: %s and %s lead in term %d", known, name, c.term)
 			s.leaders[c.term] = name
 			for i, e := range s.committed {
-				if term, _ := c.termAt(i); i >= c.first() && e.Term < c.term {
+				if term, _ := c.log.term(i); i >= c.first() && e.Term < c.term {
 					require.Equal(s.t, e.Term, term, "Leader Completeness: %s leads term %d without entry %d/%d", name, c.term, i, e.Term)
 				}
 			}

@@ -559,7 +559,7 @@ func TestTrapCommittedEntryIsReplaced(t *testing.T) {
 	require.ErrorIs(t, s.failure, errReplaced)
 	require.True(t, s.failed)
 	require.Equal(t, uint64(2), s.last())
-	term, _ := s.termAt(2)
+	term, _ := s.log.term(2)
 	require.Equal(t, uint64(2), term)
 }
 

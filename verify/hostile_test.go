@@ -111,9 +111,7 @@ func TestClientsThatStandStill(t *testing.T) {
 	require.Less(t, worst, callTimeout)
 	memory := s.info(t, "memory_bytes")
 	t.Logf("%d MiB with %d clients; the slowest SET took %v", memory>>20, s.info(t, "connected_clients"), worst)
-	// 20 clients with buffers below 4 MiB, as much again until the collector comes
-	// by, and the server.
-	require.Less(t, memory, 192<<20)
+	require.Less(t, memory, 128<<20)
 }
 
 // The port for nodes lets nobody in without a certificate of the cluster.
