@@ -27,7 +27,8 @@ type apply struct {
 	slots    []int     // of each entry: its command, or -1-i for others[i]
 	owners   []owner   // whose result of a session it is
 	others   []outcome // of entries that are no command for the state machine
-	waiters  []*waiter
+	waiters  []*waiter // replaced with Node.mu held, for nudge
+	told     int       // how many of them know the outcome
 }
 
 // An owner is a session's claim on the result of a command.
@@ -104,7 +105,7 @@ func (n *Node) nextToApply() (entries []Entry, restore *SnapshotInfo) {
 		return nil, nil
 	}
 	last := &entries[len(entries)-1]
-	a.waiters = n.dequeue(last.Index, last.Term, a.waiters[:0])
+	a.waiters, a.told = n.dequeue(last.Index, last.Term, a.waiters[:0]), 0
 	return entries, nil
 }
 
@@ -232,11 +233,9 @@ func (n *Node) applyCommands() error {
 // tellWaiters tells those whom the batch decides about what became of their entries.
 func (n *Node) tellWaiters(entries []Entry, err error) {
 	a := &n.apply
-	for i, w := range a.waiters {
-		a.waiters[i] = nil
-		if w == nil {
-			continue // told before
-		}
+	for a.told < len(a.waiters) {
+		w := a.waiters[a.told]
+		a.told++
 		if err != nil {
 			w.decide(nil, uncertain(ErrFailed))
 			continue

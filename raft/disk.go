@@ -11,8 +11,8 @@ import (
 // next batch. All fields are guarded by Node.mu, but for the batch that is being
 // saved.
 type save struct {
-	run     func() // saveAll, bound once
-	inPlace bool   // Storage never blocks: no goroutine, but under the lock
+	run     func()         // saveAll, bound once
+	memory  *MemoryStorage // nil if it is another: one that never blocks is saved to under the lock
 	running bool
 	ready   bool // batch has to be saved
 	batch   Batch
@@ -24,20 +24,19 @@ type save struct {
 func (n *Node) saveHere(now time.Duration) {
 	s := &n.save
 	for {
-		batch, ok := n.core.takeBatch(s.entries)
+		batch, ok := n.core.takePiece()
 		if !ok {
 			break
 		}
-		if err := n.config.Storage.Save(batch); err != nil {
+		if err := s.memory.keep(batch); err != nil {
 			n.fail(fmt.Errorf("raft: saving: %w", err))
 			return
 		}
 		n.core.saved(now)
-		s.free(batch)
 		n.stats.Saves++
 	}
 	if s.compact > 0 {
-		_ = n.config.Storage.Compact(s.compact) // it never fails
+		_ = s.memory.Compact(s.compact) // it never fails
 		s.compact = 0
 	}
 }

@@ -86,13 +86,14 @@
 //
 // The core: core.go, election.go, leader.go, replicate.go, reads.go, membership.go,
 // log.go, progress.go and durable.go; message.go and entry.go are what it speaks
-// of. The driver: node.go the monitor, propose.go and waiter.go the way into the
-// log, apply.go the way out of it, disk.go Storage, barrier.go reads, change.go
-// what happens on the leader for others, snapshot.go and transfer.go snapshots,
-// sessions.go and session.go exactly once, replay.go requests that come again,
-// host.go, timer.go and outbox.go many groups, wire.go what travels, slab.go
-// memory, status.go and config.go. storage.go and machine.go are what users
-// implement, memory.go a Storage in memory, errors.go the errors.
+// of. The driver: node.go the monitor, propose.go, waiter.go and watch.go the way
+// into the log, frame.go what commands travel in, apply.go the way out of it,
+// disk.go Storage, barrier.go reads, change.go what happens on the leader for
+// others, snapshot.go and transfer.go snapshots, sessions.go and session.go exactly
+// once, replay.go requests that come again, host.go, timer.go and outbox.go many
+// groups, wire.go what travels, slab.go memory, status.go and config.go. storage.go
+// and machine.go are what users implement, memory.go a Storage in memory, errors.go
+// the errors.
 //
 // Sources: Ongaro, "Consensus: Bridging Theory and Practice", dissertation,
 // Stanford 2014, whose sections the code names; Ongaro and Ousterhout, "In Search

@@ -30,22 +30,47 @@ func (d *disk) cut(i uint64) {
 // takeBatch returns what has to be saved next, unless a batch is out already or
 // there is nothing. The entries' headers are copied to the memory of buf.
 func (c *core) takeBatch(buf []Entry) (b Batch, ok bool) {
-	d := &c.disk
-	last := c.log.last()
-	lazy := d.stable >= last && d.restart == 0 && c.durable()
-	if d.out || c.failed || lazy && !d.note {
-		return Batch{}, false
+	if b, ok = c.nextBatch(); !ok {
+		return b, false
 	}
-	d.note = false
-	b = Batch{Hard: HardState{Term: c.term, Vote: c.vote, Commit: c.safeCommit()}, Restart: d.restart, Entries: buf[:0], Lazy: lazy}
-	for i, left := d.stable+1, maxBatchBytes; i <= last && left > 0; {
+	b.Entries = buf[:0]
+	last := c.log.last()
+	for i, left := c.disk.stable+1, maxBatchBytes; i <= last && left > 0; {
 		piece := c.log.slice(i, last, left)
 		b.Entries = append(b.Entries, piece...)
 		i += uint64(len(piece))
 		left -= sizeOf(piece)
 	}
-	d.out, d.outHard, d.outLast, d.restart = true, b.Hard, d.stable+uint64(len(b.Entries)), 0
+	c.batchOut(&b)
 	return b, true
+}
+
+// takePiece is takeBatch without the copy: the entries are a piece of the log, for
+// good, and more may be left.
+func (c *core) takePiece() (b Batch, ok bool) {
+	if b, ok = c.nextBatch(); !ok {
+		return b, false
+	}
+	b.Entries = c.log.slice(c.disk.stable+1, c.log.last(), maxBatchBytes)
+	c.batchOut(&b)
+	return b, true
+}
+
+// nextBatch returns the next batch without its entries.
+func (c *core) nextBatch() (b Batch, ok bool) {
+	d := &c.disk
+	lazy := d.stable >= c.log.last() && d.restart == 0 && c.durable()
+	if d.out || c.failed || lazy && !d.note {
+		return Batch{}, false
+	}
+	return Batch{Hard: HardState{Term: c.term, Vote: c.vote, Commit: c.safeCommit()}, Restart: d.restart, Lazy: lazy}, true
+}
+
+// batchOut takes notice that a batch is being saved.
+func (c *core) batchOut(b *Batch) {
+	d := &c.disk
+	d.note = false
+	d.out, d.outHard, d.outLast, d.restart = true, b.Hard, d.stable+uint64(len(b.Entries)), 0
 }
 
 // safeCommit returns the commit index to be saved: only for entries that are, for

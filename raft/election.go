@@ -153,6 +153,6 @@ func (c *core) turn(leader string) time.Duration {
 		rank = (self - at - 1 + len(voters)) % len(voters)
 	}
 	slot := c.election / 8
-	begin := c.election + c.election/20 + time.Duration(min(rank, 6))*slot
-	return c.between(begin, begin+slot*3/4)
+	begin := c.election + c.election/32 + time.Duration(min(rank, 6))*slot
+	return c.between(begin, begin+slot/4)
 }

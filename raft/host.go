@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/parley-go/parley/transport"
 )
 
 // A Host runs many groups over one transport. They share its services and one
@@ -20,6 +22,8 @@ type Host struct {
 	origin time.Time
 	timers *timers
 	stops  []func()
+
+	sendShared func(to, service string, body []byte) error // of the transport, if it shares; or Send
 
 	closing sync.Once
 
@@ -37,9 +41,13 @@ func NewHost(config HostConfig) (*Host, error) {
 	}
 	h := &Host{config: config, origin: time.Now(), groups: map[string]*Node{}}
 	h.timers = startTimers(h)
-	h.stops = []func(){
-		config.Transport.Receive(config.Service, h.receive),
-		config.Transport.Serve(config.Service, h.serve),
+	h.stops = []func(){config.Transport.Serve(config.Service, h.serve)}
+	if sharer, ok := transport.SharerOf(config.Transport); ok {
+		h.sendShared = sharer.SendShared
+		h.stops = append(h.stops, sharer.ReceiveShared(config.Service, h.receive))
+	} else {
+		h.sendShared = config.Transport.Send
+		h.stops = append(h.stops, config.Transport.Receive(config.Service, func(from string, body []byte) { h.receive(from, body, false) }))
 	}
 	return h, nil
 }
@@ -153,10 +161,14 @@ func (h *Host) now() time.Duration { return time.Since(h.origin) }
 
 // receive takes the messages of one body. Those of one group that follow each
 // other are taken before anything is saved or sent, and what can wait leaves
-// together in the end.
-func (h *Host) receive(from string, body []byte) {
+// together in the end. The entries of a body that is shared refer to it.
+func (h *Host) receive(from string, body []byte, shared bool) {
 	in := inboxes.Get().(*inbox)
 	defer inboxes.Put(in)
+	memory := &in.slab
+	if shared {
+		memory = nil
+	}
 	r := reader{rest: body}
 	if r.byte() != wireVersion {
 		return
@@ -165,7 +177,7 @@ func (h *Host) receive(from string, body []byte) {
 	var now time.Duration
 	for len(r.rest) > 0 {
 		group := r.string(MaxGroup)
-		r.message(&in.message, &in.slab)
+		r.message(&in.message, memory)
 		if r.err != nil {
 			break
 		}

@@ -132,7 +132,7 @@ func TestQueueIsBoundedForEmptyCommands(t *testing.T) {
 	n := &Node{config: Config{MaxUncommitted: 100 * entryOverhead}}
 	n.queue.draining = true // somebody is on the way, and takes his time
 	taken := 0
-	for n.queue.put(n, EntryCommand, nil, n.newWaiter()) {
+	for n.queue.put(t.Context(), n, EntryCommand, nil, n.newWaiter()) {
 		taken++
 		require.LessOrEqual(t, taken, 100)
 	}

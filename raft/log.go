@@ -104,6 +104,15 @@ func (l *logbook) append(entries []Entry) {
 	}
 }
 
+// adopt adds entries that follow the last one, without copying them: nobody writes
+// to them any more.
+func (l *logbook) adopt(entries []Entry) {
+	if n := len(entries); n > 0 {
+		l.chunks = append(l.chunks, chunk{first: l.end + 1, entries: entries[:n:n]})
+		l.end += uint64(n)
+	}
+}
+
 // room returns the last chunk, which has room for at least one entry.
 func (l *logbook) room() *chunk {
 	size := minChunk

@@ -60,7 +60,12 @@ func (s *MemoryStorage) Load() (State, error) {
 
 // Save saves the batch. It fails if the entries leave a gap, and has saved nothing
 // then. It allocates for about one entry in a thousand.
-func (s *MemoryStorage) Save(b Batch) error {
+func (s *MemoryStorage) Save(b Batch) error { return s.save(&b, (*logbook).append) }
+
+// keep is Save for entries that are part of a logbook, and stay as they are.
+func (s *MemoryStorage) keep(b Batch) error { return s.save(&b, (*logbook).adopt) }
+
+func (s *MemoryStorage) save(b *Batch, add func(*logbook, []Entry)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.log.last() + 1
@@ -78,7 +83,7 @@ func (s *MemoryStorage) Save(b Batch) error {
 	}
 	s.hard = b.Hard
 	s.log.truncate(first)
-	s.log.append(b.Entries)
+	add(&s.log, b.Entries)
 	return nil
 }
 

@@ -60,6 +60,7 @@ type Node struct {
 	catching []catcher // who waits until an index is applied
 
 	replays replayFilter // of commands forwarded to this node
+	frames  []frame      // just proposed, to be sent by the next flush
 
 	taken    []uint64 // indices of our latest snapshots
 	save     save
@@ -126,7 +127,7 @@ func newNode(host *Host, config Config) (*Node, error) {
 	}
 	n.life = draw.Key(config.Seed^uint64(time.Now().UnixNano()), "raft life", n.local)
 	n.ending, n.end = context.WithCancel(context.Background())
-	_, n.save.inPlace = config.Storage.(*MemoryStorage)
+	n.save.memory, _ = config.Storage.(*MemoryStorage)
 	n.save.run, n.apply.run = n.saveAll, n.applyAll
 	n.apply.sessions = newSessionTable(MaxSessions)
 	if state.Snapshot.Index > 0 {
@@ -174,13 +175,15 @@ func (n *Node) note(level slog.Level, text string, attrs ...slog.Attr) {
 // flush carries out what the core wants after an input. Called with mu held.
 func (n *Node) flush(now time.Duration, out *outbox) {
 	c := n.core
-	if n.save.inPlace {
+	if n.save.memory != nil {
 		n.saveHere(now)
 	}
 	if len(c.messages) > 0 {
 		n.host.send(n, out)
 	}
-	if !n.save.inPlace {
+	clear(n.frames)
+	n.frames = nil
+	if n.save.memory == nil {
 		n.startSave()
 	}
 	if c.commit > n.counted {
@@ -358,6 +361,9 @@ func (n *Node) Close() error {
 		n.giveUp(ErrClosed)
 		n.forgetReaders()
 		n.wakeWatchers()
+		if w := n.queue.setWatch(nil); w != nil {
+			defer w.stop()
+		}
 	}
 	n.leave(now, nil)
 	n.host.remove(n)

@@ -30,12 +30,14 @@ const (
 //
 // What goes to one peer makes one body, so that a follower can save it at once;
 // and as the same appends go to all followers most of the time, they are encoded
-// once.
+// once, if they are not a frame already.
 func (h *Host) send(n *Node, out *outbox) {
 	e := encoders.Get().(*encoder)
 	defer encoders.Put(e)
 	messages := n.core.messages
 	var last []message
+	var body []byte
+	var framed bool
 	for i := 0; i < len(messages); {
 		m := &messages[i]
 		if out != nil && (m.Kind == msgHeartbeat || m.Kind == msgHeartbeatReply) {
@@ -46,13 +48,22 @@ func (h *Host) send(n *Node, out *outbox) {
 		run := messages[i : i+runLength(messages[i:])]
 		i += len(run)
 		if !sameContent(last, run) {
-			e.body = append(e.body[:0], wireVersion)
-			for k := range run {
-				e.body = appendMessage(e.body, n.config.Group, &run[k])
+			if f := n.frameOf(run); f != nil {
+				body, framed = f.seal(n.config.Group, m, e.body), true
+			} else {
+				e.body = append(e.body[:0], wireVersion)
+				for k := range run {
+					e.body = appendMessage(e.body, n.config.Group, &run[k])
+				}
+				body, framed = e.body, false
 			}
 		}
 		last = run
-		n.sent(h.config.Transport.Send(m.To, h.config.Service, e.body), len(run), len(e.body))
+		send := h.config.Transport.Send
+		if framed {
+			send = h.sendShared
+		}
+		n.sent(send(m.To, h.config.Service, body), len(run), len(body))
 	}
 	clear(messages)
 	n.core.messages = messages[:0]

@@ -12,20 +12,23 @@ import (
 )
 
 // A queue collects commands and reads until one of those who wait takes them all
-// to the core. Commands are copied to slabs on the way in, by their callers.
+// to the core. Commands are encoded on the way in, by their callers: see frame.
 type queue struct {
 	mu       sync.Mutex
 	slab     slab
 	filling  orders
 	bytes    int
 	draining bool // somebody is on the way to take them
+	contexts witness
 
 	spare orders // guarded by Node.mu
 }
 
-// orders are what a queue holds. entries and waiters belong together.
+// orders are what a queue holds. entries and waiters belong together, and the
+// frames hold the entries.
 type orders struct {
 	entries []Entry
+	frames  []frame
 	waiters []*waiter
 	reads   []*waiter
 }
@@ -39,7 +42,7 @@ func (o *orders) reset() {
 	clear(o.entries)
 	clear(o.waiters)
 	clear(o.reads)
-	o.entries, o.waiters, o.reads = o.entries[:0], o.waiters[:0], o.reads[:0]
+	o.entries, o.frames, o.waiters, o.reads = o.entries[:0], o.frames[:0], o.waiters[:0], o.reads[:0]
 }
 
 // Propose has a command applied by the state machines of the group and returns
@@ -139,7 +142,7 @@ func (n *Node) rest(ctx context.Context) error {
 // proposeHere proposes on this node alone.
 func (n *Node) proposeHere(ctx context.Context, kind EntryKind, data []byte) ([]byte, error) {
 	w := n.newWaiter()
-	if !n.queue.put(n, kind, data, w) {
+	if !n.queue.put(ctx, n, kind, data, w) {
 		w.recycle()
 		n.count1(&n.stats.Overloaded)
 		return nil, fmt.Errorf("%w: %w: commands of MaxUncommitted bytes wait", ErrDropped, ErrOverloaded)
@@ -248,20 +251,26 @@ func (n *Node) ask(ctx context.Context, node string, q *request) ([]byte, error)
 
 // put queues a command, and brings all that waits to the core if nobody else is
 // about to. It reports false where too much waits.
-func (q *queue) put(n *Node, kind EntryKind, data []byte, w *waiter) bool {
+func (q *queue) put(ctx context.Context, n *Node, kind EntryKind, data []byte, w *waiter) bool {
 	size := entryOverhead + len(data)
+	end := ctx.Done()
 	q.mu.Lock()
 	if q.bytes > 0 && q.bytes+size > n.config.MaxUncommitted {
 		q.mu.Unlock()
 		return false
 	}
 	f := &q.filling
-	f.entries = append(f.entries, Entry{Kind: kind, Data: q.slab.copy(data)})
+	f.entries = append(f.entries, Entry{Kind: kind, Data: f.encode(&q.slab, headRoom(n.config.Group), kind, data)})
 	f.waiters = append(f.waiters, w)
 	q.bytes += size
 	first := !q.draining
 	q.draining = true
+	watched, worth := q.contexts.see(end)
+	w.watched = watched
 	q.mu.Unlock()
+	if worth {
+		n.startWatch(ctx)
+	}
 	if first {
 		n.drain()
 	}
@@ -284,6 +293,7 @@ func (q *queue) putRead(n *Node, w *waiter) {
 func (q *queue) take() orders {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.filling.endFrame(&q.slab)
 	taken := q.filling
 	q.filling, q.spare = q.spare, orders{}
 	q.bytes, q.draining = 0, false
@@ -302,7 +312,7 @@ func (n *Node) drain() {
 		n.startRead(now, taken.reads, err)
 	}
 	if len(taken.waiters) > 0 {
-		n.proposeAll(now, taken.entries, taken.waiters, err)
+		n.proposeAll(now, &taken, err)
 	}
 	taken.reset()
 	n.queue.spare = taken
@@ -311,7 +321,8 @@ func (n *Node) drain() {
 
 // proposeAll proposes a batch, but for what is too much or was given up. Called
 // with mu held; gone says why there is nothing to propose to any more.
-func (n *Node) proposeAll(now time.Duration, entries []Entry, waiters []*waiter, gone error) {
+func (n *Node) proposeAll(now time.Duration, o *orders, gone error) {
+	entries, waiters := o.entries, o.waiters
 	kept, size := 0, 0
 	for i, w := range waiters {
 		more := entries[i].size()
@@ -334,7 +345,10 @@ func (n *Node) proposeAll(now time.Duration, entries []Entry, waiters []*waiter,
 	if kept == 0 {
 		return
 	}
-	first, err := n.core.propose(now, entries[:kept])
+	if kept < len(waiters) {
+		o.frames = append(o.frames[:0], frame{entries: kept}) // they hold others, too
+	}
+	first, err := n.proposeFrames(now, entries[:kept], o.frames)
 	switch {
 	case err == nil:
 		n.uncommitted += size
@@ -349,6 +363,20 @@ func (n *Node) proposeAll(now time.Duration, entries []Entry, waiters []*waiter,
 	for _, w := range waiters[:kept] {
 		w.decide(nil, err)
 	}
+}
+
+// proposeFrames proposes a batch, each frame by itself: it makes a message then.
+func (n *Node) proposeFrames(now time.Duration, entries []Entry, frames []frame) (first uint64, err error) {
+	for i := range frames {
+		f := &frames[i]
+		if f.first, err = n.core.propose(now, entries[:f.entries]); err != nil {
+			return 0, err // the first of them: what a leader refuses it refuses from the start
+		}
+		f.term = n.core.term
+		entries = entries[f.entries:]
+	}
+	n.frames = frames
+	return frames[0].first, nil
 }
 
 // crowded reports whether more bytes would be too much, after those that are to

@@ -104,7 +104,7 @@ func (w *simWorld) calamity() {
 	case simReconfigure:
 		w.reconfigure()
 	case simAmbush:
-		w.ambush = 2 + w.rng.IntN(5)
+		w.ambush = 4 + w.rng.IntN(8)
 	case simBetray:
 		w.betray()
 	case simAmnesia:

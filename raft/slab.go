@@ -18,10 +18,17 @@ func (s *slab) copy(b []byte) []byte {
 	if n >= maxSlab/4 { // gets memory of its own
 		return append([]byte(nil), b...) // which does not clear it first
 	}
-	if cap(*s)-len(*s) < n {
-		*s = make([]byte, 0, max(minSlab, n, min(2*cap(*s), maxSlab)))
-	}
+	s.room(n, maxSlab)
 	start := len(*s)
 	*s = append(*s, b...)
 	return (*s)[start:len(*s):len(*s)]
+}
+
+// room returns the memory that is left, at least n bytes. It stays the slab's until
+// somebody moves its end.
+func (s *slab) room(n, most int) []byte {
+	if cap(*s)-len(*s) < n {
+		*s = make([]byte, 0, max(minSlab, n, min(2*cap(*s), most)))
+	}
+	return (*s)[len(*s):]
 }

@@ -17,7 +17,9 @@ import (
 type waiter struct {
 	home  *sync.Pool // of the node: a channel must not get from one synctest bubble into another
 	state atomic.Int32
-	done  chan struct{} // one slot: decided
+	done  chan struct{} // one slot: look at the state. Now and then for nothing: a nudge may come late
+
+	watched bool // a watch notices the end of the context
 
 	// Written before done, read after it.
 	index  uint64 // of the command in the log, 0 if it is in none; or the answer to a read
@@ -43,7 +45,7 @@ func (n *Node) newWaiter() *waiter {
 
 func (w *waiter) recycle() {
 	w.state.Store(queued)
-	w.index, w.term, w.result, w.err = 0, 0, nil, nil
+	w.index, w.term, w.result, w.err, w.watched = 0, 0, nil, nil, false
 	w.home.Put(w)
 }
 
@@ -58,31 +60,44 @@ func (w *waiter) decide(result []byte, err error) {
 		w.recycle()
 		return
 	}
-	w.done <- struct{}{}
+	w.nudge()
+}
+
+// nudge has the caller look up, if he waits.
+func (w *waiter) nudge() {
+	select {
+	case w.done <- struct{}{}:
+	default: // he was nudged before, and has yet to look
+	}
 }
 
 // wait waits for the outcome or the end of ctx; gone is the state in which the
 // caller has left w to others, and decided if it has not.
 func (w *waiter) wait(ctx context.Context) (gone int32) {
 	end := ctx.Done()
-	if end == nil {
-		<-w.done
-		return decided
-	}
-	select {
-	case <-w.done:
-		return decided
-	case <-end:
+	if w.watched {
+		end = nil
 	}
 	for {
-		state := w.state.Load()
-		if state == decided {
+		if end == nil {
 			<-w.done
+		} else {
+			select {
+			case <-w.done:
+			case <-end:
+			}
+		}
+		state := w.state.Load()
+		for state != decided && ctx.Err() != nil {
+			if w.state.CompareAndSwap(state, abandoned) {
+				return state
+			}
+			state = w.state.Load()
+		}
+		if state == decided {
 			return decided
 		}
-		if w.state.CompareAndSwap(state, abandoned) {
-			return state
-		}
+		end = ctx.Done() // nudged for nothing, or because nobody watches any more
 	}
 }
 

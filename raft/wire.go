@@ -38,6 +38,16 @@ var errMalformed = errors.New("raft: malformed message")
 
 // appendMessage appends an item to a body.
 func appendMessage(b []byte, group string, m *message) []byte {
+	b = appendHead(b, group, m)
+	if m.Kind != msgAppend {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(len(m.Entries)))
+	return appendEntries(b, m.Entries, m.Term)
+}
+
+// appendHead appends an item but for the entries.
+func appendHead(b []byte, group string, m *message) []byte {
 	b = appendString(b, group)
 	var flags byte
 	if m.Reject {
@@ -59,11 +69,7 @@ func appendMessage(b []byte, group string, m *message) []byte {
 		}
 	}
 	b[at] = flags
-	if m.Kind != msgAppend {
-		return b
-	}
-	b = binary.AppendUvarint(b, uint64(len(m.Entries)))
-	return appendEntries(b, m.Entries, m.Term)
+	return b
 }
 
 func appendEntries(b []byte, entries []Entry, term uint64) []byte {
@@ -79,7 +85,7 @@ func appendEntries(b []byte, entries []Entry, term uint64) []byte {
 	b = binary.AppendUvarint(b, uint64(size))
 	for i := range entries {
 		e := &entries[i]
-		head := uint64(len(e.Data))<<3 | uint64(e.Kind)<<1
+		head := entryHeadOf(e.Kind, len(e.Data))
 		if e.Term == term {
 			b = binary.AppendUvarint(b, head)
 		} else {
@@ -91,6 +97,10 @@ func appendEntries(b []byte, entries []Entry, term uint64) []byte {
 	}
 	return b
 }
+
+// entryHeadOf returns the number that an entry of the same term as the one before
+// begins with.
+func entryHeadOf(kind EntryKind, size int) uint64 { return uint64(size)<<3 | uint64(kind)<<1 }
 
 // entryHead returns how many bytes stand before the data of an entry.
 func entryHead(e *Entry, term uint64) int {
@@ -110,7 +120,8 @@ func uvarintLen(v uint64) int {
 }
 
 // message reads an item, after its group. The entries use the memory of those
-// that m had before; their data is cut from the slab.
+// that m had before; their data is cut from the slab, or with a nil slab refers to
+// what is read.
 func (r *reader) message(m *message, s *slab) {
 	*m = message{Kind: messageKind(r.byte()), Entries: m.Entries[:0]}
 	flags := r.byte()
@@ -139,7 +150,10 @@ func (r *reader) entries(entries []Entry, index, term uint64, s *slab) []Entry {
 		r.fail()
 		return entries
 	}
-	body := reader{rest: s.copy(r.rest[:size])}
+	body := reader{rest: r.rest[:size]}
+	if s != nil {
+		body.rest = s.copy(body.rest)
+	}
 	r.rest = r.rest[size:]
 	for range n {
 		head := body.uvarint()

@@ -26,7 +26,8 @@
 // implementation vouches for: with tcp and TLS, the authenticated one. Every
 // queue is bounded and a full one answers at once with [ErrOverflow]; a peer
 // that stops reading delays nobody else. Bodies are copied at the boundary: the
-// sender may use its buffer again when Send or Call returns.
+// sender may use its buffer again when Send or Call returns. Within one process a
+// transport may also pass on what is never written to again: see [Sharer].
 //
 // # Not here
 //
@@ -34,5 +35,6 @@
 //
 // # Files
 //
-// transport.go holds the contract, errors.go the errors.
+// transport.go holds the contract, sharer.go what some can beyond it, errors.go the
+// errors.
 package transport

@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -92,4 +93,38 @@ func ExampleRemoteError() {
 		fmt.Printf("%s failed: %s\n", remote.Node, remote.Message)
 	}
 	// Output: b failed: disk full
+}
+
+// What is never written to again can be passed on without a copy.
+func ExampleSharer() {
+	network := mem.NewNetwork()
+	join := func(name string) transport.Sharer {
+		node, err := network.Join(name)
+		if err != nil {
+			panic(err)
+		}
+		sharer, ok := transport.SharerOf(node)
+		if !ok {
+			panic("nodes of one process share")
+		}
+		return sharer
+	}
+	a, b := join("a"), join("b")
+	defer a.Close()
+	defer b.Close()
+	kept := make(chan []byte)
+	b.ReceiveShared("log", func(_ string, body []byte, shared bool) {
+		if !shared {
+			body = bytes.Clone(body)
+		}
+		kept <- body
+	})
+	entry := []byte("x = 1")
+	if err := a.SendShared("b", "log", entry); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(&(<-kept)[0] == &entry[0])
+	// Output:
+	// true
 }

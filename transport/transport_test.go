@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/transport"
+	"github.com/parley-go/parley/transport/mem"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -142,5 +143,23 @@ func BenchmarkCheckName(b *testing.B) {
 		if err := transport.CheckName("service", "raft/append"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A loser embeds what shares, to lose what is sent. What is shared would pass it by.
+type loser struct{ *mem.Transport }
+
+func (loser) Send(string, string, []byte) error { return nil }
+
+func TestWhatEmbedsASharerIsNone(t *testing.T) {
+	node, err := mem.NewNetwork().Join("a")
+	require.NoError(t, err)
+	defer node.Close()
+	s, ok := transport.SharerOf(node)
+	require.True(t, ok)
+	require.Equal(t, "a", s.Local())
+	for _, wrapped := range []transport.Transport{loser{node}, &loser{node}, struct{ transport.Transport }{node}} {
+		_, ok := transport.SharerOf(wrapped)
+		require.False(t, ok, "%T", wrapped)
 	}
 }

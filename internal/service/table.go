@@ -4,6 +4,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -19,9 +20,12 @@ import (
 // A Table maps service names to handlers. Look-ups take no lock. The zero
 // value is ready to use.
 type Table struct {
-	receivers registry[func(from string, body []byte)]
+	receivers registry[receiver]
 	servers   registry[func(ctx context.Context, from string, request []byte) ([]byte, error)]
 }
+
+// A receiver is a handler of one-way messages; see transport.Sharer.
+type receiver = func(from string, body []byte, shared bool)
 
 // A Replier is told the outcome of one request, exactly once.
 type Replier interface {
@@ -32,8 +36,18 @@ type Replier interface {
 // ErrExited is the reply of a handler that ended its goroutine.
 var ErrExited = errors.New("handler exited without an answer")
 
-// Receive registers h; see transport.Transport.
+// Receive registers h; see transport.Transport. What is shared is copied for it.
 func (t *Table) Receive(name string, h func(from string, body []byte)) (stop func()) {
+	return t.receivers.add(name, func(from string, body []byte, shared bool) {
+		if shared {
+			body = bytes.Clone(body)
+		}
+		h(from, body)
+	})
+}
+
+// ReceiveShared registers h; see transport.Sharer.
+func (t *Table) ReceiveShared(name string, h func(from string, body []byte, shared bool)) (stop func()) {
 	return t.receivers.add(name, h)
 }
 
@@ -45,19 +59,24 @@ func (t *Table) Serve(name string, h func(ctx context.Context, from string, requ
 // Deliver runs the handler of a one-way message on the caller's goroutine. It
 // reports whether there was one.
 func (t *Table) Deliver(name, from string, body []byte) bool {
-	return deliver(enter(&t.receivers, name), from, body)
+	return deliver(enter(&t.receivers, name), from, body, false)
+}
+
+// DeliverShared is Deliver for a body that nobody writes into any more.
+func (t *Table) DeliverShared(name, from string, body []byte) bool {
+	return deliver(enter(&t.receivers, name), from, body, true)
 }
 
 // DeliverTo is Deliver for a name that is a part of a buffer.
 func (t *Table) DeliverTo(name []byte, from string, body []byte) bool {
-	return deliver(enter(&t.receivers, name), from, body)
+	return deliver(enter(&t.receivers, name), from, body, false)
 }
 
-func deliver(e *entry[func(from string, body []byte)], from string, body []byte) bool {
+func deliver(e *entry[receiver], from string, body []byte, shared bool) bool {
 	if e == nil {
 		return false
 	}
-	runReceiver(e, from, body)
+	runReceiver(e, from, body, shared)
 	return true
 }
 
@@ -100,9 +119,9 @@ func (t *Table) Close() (waited bool) {
 // how insideHandler knows one on the stack.
 //
 //go:noinline
-func runReceiver(e *entry[func(from string, body []byte)], from string, body []byte) {
+func runReceiver(e *entry[receiver], from string, body []byte, shared bool) {
 	defer e.running.leave()
-	e.handler(from, body)
+	e.handler(from, body, shared)
 }
 
 //go:noinline

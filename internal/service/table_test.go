@@ -52,6 +52,24 @@ func TestDeliverRunsTheHandler(t *testing.T) {
 	require.Equal(t, []string{"peer one", "peer two"}, got)
 }
 
+// What is shared is kept by who asked for that, and copied for all others.
+func TestDeliverShared(t *testing.T) {
+	var table Table
+	require.False(t, table.DeliverShared("s", "peer", nil), "an empty table")
+	body := []byte("body")
+	table.Receive("s", func(_ string, body []byte) { clear(body) })
+	require.True(t, table.DeliverShared("s", "peer", body))
+	require.Equal(t, "body", string(body))
+	var kept []byte
+	var told bool
+	table.ReceiveShared("s", func(_ string, body []byte, shared bool) { kept, told = body, shared })
+	require.True(t, table.DeliverShared("s", "peer", body))
+	require.True(t, told)
+	require.Same(t, &body[0], &kept[0])
+	require.True(t, table.Deliver("s", "peer", body))
+	require.False(t, told)
+}
+
 func TestAnswerGivesTheOutcome(t *testing.T) {
 	var table Table
 	r := answered(t, &table, "s")
@@ -305,7 +323,7 @@ func TestPastIsForgotten(t *testing.T) {
 			table.Receive("other", func(string, []byte) {})()
 		}
 		for range 100 { // as from inside of the handler, without waiting
-			table.receivers.change(func(map[string]*entry[func(string, []byte)]) *gate { return table.receivers.past[0] })
+			table.receivers.change(func(map[string]*entry[receiver]) *gate { return table.receivers.past[0] })
 		}
 		require.Len(t, table.receivers.past, 1)
 		close(release)

@@ -8,11 +8,11 @@
 //
 // # Guarantees
 //
-// All of package transport, and more: a message that Send has accepted is
-// handled, unless its receiver closes before or has no such service; that its
-// sender closes does not matter. A node that joins under the name of one that
-// has closed goes on where that ended: the messages of both are handled in order,
-// one at a time.
+// All of package transport, [transport.Sharer] included, and more: a message that
+// Send has accepted is handled, unless its receiver closes before or has no such
+// service; that its sender closes does not matter. A node that joins under the name
+// of one that has closed goes on where that ended: the messages of both are handled
+// in order, one at a time.
 //
 // From one node to another 8,192 messages may wait, or 32 MiB of bodies, and 4,096
 // calls be in flight, counting those given up whose handlers still run. Half of

@@ -41,6 +41,7 @@ type inbox struct {
 type message struct {
 	service string
 	body    []byte
+	shared  bool // body is nobody's to write into
 }
 
 // A batch is a run of messages with the memory for their bodies.
@@ -56,11 +57,14 @@ func newInbox(to *Transport, from string) *inbox {
 	return b
 }
 
-// push queues a copy of body.
-func (b *inbox) push(service string, body []byte) error {
-	var large []byte
-	if len(body) >= largeBody {
-		large = bytes.Clone(body)
+// push queues a copy of body, or a body that is shared as it is.
+func (b *inbox) push(service string, body []byte, shared bool) error {
+	var kept []byte
+	switch {
+	case shared:
+		kept = body
+	case len(body) >= largeBody:
+		kept = bytes.Clone(body)
 	}
 	b.mu.Lock()
 	if err := b.refuse; err != nil {
@@ -72,10 +76,10 @@ func (b *inbox) push(service string, body []byte) error {
 		b.mu.Unlock()
 		return transport.ErrOverflow
 	}
-	if large == nil {
-		large = f.copy(body)
+	if kept == nil {
+		kept = f.copy(body)
 	}
-	f.messages = append(f.messages, message{service, large})
+	f.messages = append(f.messages, message{service, kept, shared})
 	f.size += len(body)
 	start := !b.running
 	if start {
@@ -113,7 +117,11 @@ func (b *inbox) drain() {
 	for b.next < len(b.taken.messages) || b.take() {
 		m := &b.taken.messages[b.next]
 		b.next++
-		b.to.services.Deliver(m.service, b.from, m.body)
+		if m.shared {
+			b.to.services.DeliverShared(m.service, b.from, m.body)
+		} else {
+			b.to.services.Deliver(m.service, b.from, m.body)
+		}
 	}
 	exited = false
 }

@@ -26,7 +26,7 @@ type Transport struct {
 	out map[string]*link // written under Network.mu and mu, nil once closed
 }
 
-var _ transport.Transport = (*Transport)(nil)
+var _ transport.Sharer = (*Transport)(nil)
 
 // Local returns the name of this node.
 func (t *Transport) Local() string { return t.name }
@@ -34,11 +34,23 @@ func (t *Transport) Local() string { return t.name }
 // Send queues a copy of body for the service of a node. What Send has accepted is
 // handled, unless the receiving node closes before or does not have the service.
 func (t *Transport) Send(to, service string, body []byte) error {
+	return t.send(to, service, body, false)
+}
+
+// SendShared is Send without the copy; see transport.Sharer.
+func (t *Transport) SendShared(to, service string, body []byte) error {
+	return t.send(to, service, body, true)
+}
+
+// Itself returns t; see transport.Sharer.
+func (t *Transport) Itself() transport.Transport { return t }
+
+func (t *Transport) send(to, service string, body []byte, shared bool) error {
 	l, err := t.route(to, service, body)
 	if err != nil {
 		return err
 	}
-	if err := l.inbox.push(service, body); err != nil {
+	if err := l.inbox.push(service, body, shared); err != nil {
 		return l.failure(err, service)
 	}
 	return nil
@@ -47,6 +59,12 @@ func (t *Transport) Send(to, service string, body []byte) error {
 // Receive registers the handler of a service's one-way messages.
 func (t *Transport) Receive(service string, h func(from string, body []byte)) (stop func()) {
 	return t.services.Receive(service, h)
+}
+
+// ReceiveShared registers a handler that may keep what is shared; see
+// transport.Sharer.
+func (t *Transport) ReceiveShared(service string, h func(from string, body []byte, shared bool)) (stop func()) {
+	return t.services.ReceiveShared(service, h)
 }
 
 // Call sends a request to the service of a node and waits for the response.

@@ -36,7 +36,8 @@
 // # Files
 //
 // transporttest.go holds Network, Case and Run; check.go what all cases use. The
-// cases are in send.go (one-way messages), call.go (requests and responses),
-// context.go (deadlines and cancellation), limits.go (names, sizes, queues),
-// stop.go (replacing and removing handlers) and close.go.
+// cases are in send.go (one-way messages), share.go (those that are not copied),
+// call.go (requests and responses), context.go (deadlines and cancellation),
+// limits.go (names, sizes, queues), stop.go (replacing and removing handlers) and
+// close.go.
 package transporttest

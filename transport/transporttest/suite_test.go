@@ -149,6 +149,7 @@ type broken struct {
 	transport.Transport
 	send    func(to, service string, body []byte) error
 	receive func(service string, h receiver) func()
+	shared  func(service string, h sharedReceiver) func()
 	call    func(ctx context.Context, to, service string, request []byte) ([]byte, error)
 	serve   func(service string, h server) func()
 	close   func() error
@@ -158,8 +159,9 @@ type broken struct {
 }
 
 type (
-	receiver = func(from string, body []byte)
-	server   = func(ctx context.Context, from string, request []byte) ([]byte, error)
+	receiver       = func(from string, body []byte)
+	sharedReceiver = func(from string, body []byte, shared bool)
+	server         = func(ctx context.Context, from string, request []byte) ([]byte, error)
 )
 
 func (b *broken) Send(to, service string, body []byte) error {
@@ -175,6 +177,19 @@ func (b *broken) Receive(service string, h receiver) func() {
 	}
 	return b.Transport.Receive(service, h)
 }
+
+func (b *broken) SendShared(to, service string, body []byte) error {
+	return b.Transport.(transport.Sharer).SendShared(to, service, body)
+}
+
+func (b *broken) ReceiveShared(service string, h sharedReceiver) func() {
+	if b.shared != nil {
+		return b.shared(service, h)
+	}
+	return b.Transport.(transport.Sharer).ReceiveShared(service, h)
+}
+
+func (b *broken) Itself() transport.Transport { return b }
 
 func (b *broken) Call(ctx context.Context, to, service string, request []byte) ([]byte, error) {
 	if b.call != nil {
@@ -255,6 +270,16 @@ func sendFaults() []fault {
 					return nil
 				}
 				return b.Transport.Send(to, service, body)
+			}
+		}},
+		{name: "what is used again is told to be shared", found: "SharedBodyStaysAsItIs", breaks: func(b *broken) {
+			b.shared = func(service string, h sharedReceiver) func() {
+				return b.Transport.(transport.Sharer).ReceiveShared(service, func(from string, body []byte, _ bool) { h(from, body, true) })
+			}
+		}},
+		{name: "a shared body is given to anybody", found: "SharedBodyIsCopiedForReceive", breaks: func(b *broken) {
+			b.receive = func(service string, h receiver) func() {
+				return b.Transport.(transport.Sharer).ReceiveShared(service, func(from string, body []byte, _ bool) { h(from, body) })
 			}
 		}},
 		{name: "messages of one sender are handled at once", found: "SendKeepsOrderOfEachSender", breaks: func(b *broken) {

@@ -59,6 +59,8 @@ func Cases() []Case {
 		{"ReceiveHandlerMayExit", receiveGoexit},
 		{"ReceiveAndServeShareNoNames", separateNames},
 		{"FirstContactFromBothSides", firstContact},
+		{"SharedBodyStaysAsItIs", sharedBodyStays},
+		{"SharedBodyIsCopiedForReceive", sharedBodyIsCopied},
 
 		{"CallIsAnswered", callIsAnswered},
 		{"CallToItself", callToItself},
