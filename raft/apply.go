@@ -206,6 +206,8 @@ func (n *Node) applySession(e *Entry) error {
 		a.command(e.Index, s.command)
 	case answered:
 		a.other(result, nil)
+	case unknown:
+		a.other(nil, ErrResultDropped)
 	default:
 		a.other(nil, ErrSessionExpired)
 	}

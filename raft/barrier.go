@@ -13,8 +13,8 @@ import (
 // linearizable (section 6.4). It works on every node, a learner too; a node that
 // does not lead asks the leader. Concurrent barriers share a round of messages.
 //
-// The errors are ErrClosed, ErrFailed, and that of ctx with its cause; a barrier
-// waits for a leader if there is none.
+// The errors are ErrClosed, ErrFailed, ErrRemoved, and that of ctx with its cause; a
+// barrier waits for a leader if there is none.
 func (n *Node) Barrier(ctx context.Context) error {
 	for {
 		index, term, err := n.readIndex(ctx)
@@ -184,11 +184,12 @@ func (n *Node) waitApplied(ctx context.Context, index, term uint64) error {
 }
 
 // catchAgain wakes those whose index may never come: it was not committed when the
-// term of the leader who named it ended. Called with mu held.
+// term of the leader who named it ended, or when this node was removed. Called with
+// mu held.
 func (n *Node) catchAgain() {
 	c := n.core
 	n.catching = slices.DeleteFunc(n.catching, func(w catcher) bool {
-		over := w.term < c.term && w.index > c.commit
+		over := w.index > c.commit && (w.term < c.term || n.seen.removed)
 		if over {
 			w.done <- errElsewhere
 		}

@@ -25,7 +25,7 @@ func (n *Node) Leaders(ctx context.Context) iter.Seq[LeaderChange] {
 		for first := true; ctx.Err() == nil; first = false {
 			n.mu.Lock()
 			now := LeaderChange{n.core.term, n.core.leader}
-			gone, changed := n.gone() != nil, n.watch()
+			gone, changed := n.closed || n.failure != nil, n.watch()
 			n.mu.Unlock()
 			if gone {
 				return
@@ -51,8 +51,8 @@ func (n *Node) Leaders(ctx context.Context) iter.Seq[LeaderChange] {
 // on, and the error says so.
 //
 // Other errors: ErrMembership if to is no voter, ErrBusy while another change is
-// under way, ErrClosed, ErrFailed, and that of ctx, after which the transfer may
-// still take place.
+// under way, ErrClosed, ErrFailed, ErrRemoved, and ErrUncertain, if the leader did not
+// answer within four election times or ctx ended: the transfer may still take place.
 func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 	return n.onLeader(ctx, &request{op: opTransfer, data: []byte(to)}, func() error { return n.transferHere(ctx, to) })
 }
@@ -61,18 +61,49 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 // at once if need be, through a joint configuration. It returns when the new one
 // is committed. New nodes need not have caught up: they are best named as Learners
 // first, and as Voters once their Ready has returned. A leader that is removed
-// steps down. A node that is removed goes on until it is closed.
+// steps down. A node that is removed goes on until it is closed, but takes no more
+// orders: see ErrRemoved.
 //
-// m.Outgoing is empty. The errors: ErrMembership, ErrBusy while another change is
-// under way, ErrUncertain if the leadership was lost meanwhile or ctx ended,
-// ErrClosed and ErrFailed.
+// m.Outgoing is empty. It waits as long as the change takes, on the leader and
+// elsewhere, until ctx ends: new voters may have to fetch a snapshot first. The
+// errors: ErrMembership, ErrBusy while another change is under way, ErrUncertain if
+// the leadership was lost meanwhile and another membership is in force, or ctx
+// ended, ErrClosed, ErrFailed and ErrRemoved.
 func (n *Node) Reconfigure(ctx context.Context, m Membership) error {
 	m = m.clone()
 	if err := m.check(); err != nil {
 		return err
 	}
 	form, _ := m.AppendBinary(nil) // never fails
-	return n.onLeader(ctx, &request{op: opReconfigure, data: form}, func() error { return n.reconfigureHere(ctx, m) })
+	err := n.onLeader(ctx, &request{op: opReconfigure, data: form}, func() error { return n.reconfigureHere(ctx, m) })
+	if errors.Is(err, ErrUncertain) && ctx.Err() == nil {
+		return n.settled(ctx, m, err)
+	}
+	return err
+}
+
+// settled finds out what became of a change whose leader did not say: it may be
+// under way still. This node sees it in its own log, once that has caught up.
+func (n *Node) settled(ctx context.Context, m Membership, unclear error) error {
+	if err := n.Barrier(ctx); err != nil && !errors.Is(err, ErrRemoved) {
+		return uncertain(err)
+	}
+	return n.until(ctx, n.inForce(m, unclear))
+}
+
+// inForce returns the outcome of a change to m: otherwise, if the last change led
+// elsewhere.
+func (n *Node) inForce(m Membership, otherwise error) func() (bool, error) {
+	return func() (bool, error) {
+		now := n.core.membership()
+		switch {
+		case n.core.changing():
+			return false, nil
+		case slices.Equal(now.Voters, m.Voters) && slices.Equal(now.Learners, m.Learners):
+			return true, nil
+		}
+		return true, otherwise
+	}
 }
 
 // onLeader has the leader do something: this node, or the one that is asked. It
@@ -166,16 +197,7 @@ func (n *Node) reconfigureHere(ctx context.Context, m Membership) error {
 			return err
 		}
 	}
-	return n.until(ctx, func() (bool, error) {
-		now := n.core.membership()
-		switch {
-		case n.core.changing():
-			return false, nil
-		case slices.Equal(now.Voters, m.Voters) && slices.Equal(now.Learners, m.Learners):
-			return true, nil
-		}
-		return true, uncertain(errOtherMembership)
-	})
+	return n.until(ctx, n.inForce(m, uncertain(errOtherMembership)))
 }
 
 var errOtherMembership = errors.New("raft: another leader came, and another membership")

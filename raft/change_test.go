@@ -2,14 +2,17 @@ package raft_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/parley-go/parley/raft"
+	"github.com/parley-go/parley/transport"
 )
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
@@ -208,5 +211,160 @@ func TestStatusOfLeaderAndFollower(t *testing.T) {
 		require.Equal(t, abc, follower.Membership.Voters)
 		require.NoError(t, s.nodes["a"].Close())
 		require.Equal(t, "a", s.nodes["a"].Status().Node, "after Close")
+	})
+}
+
+// A deafTransport loses the answer to a change of the membership.
+type deafTransport struct{ transport.Transport }
+
+func (d deafTransport) Call(ctx context.Context, to, service string, request []byte) ([]byte, error) {
+	response, err := d.Transport.Call(ctx, to, service, request)
+	if request[1] == 4 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return response, err
+}
+
+// A change that takes long takes as long on a follower as on the leader: here, the
+// new voters have to fetch a snapshot first, over thin links.
+func TestReconfigureWaitsOnEveryNode(t *testing.T) {
+	for _, deaf := range []bool{false, true} {
+		store(t, rtt, raft.Config{Voters: abc}, 8<<20, func(t *testing.T, d *depot) {
+			d.thin("d", abc...)
+			d.thin("e", abc...)
+			d.start(func(c *raft.Config, _ *shelf) {
+				if deaf {
+					c.Transport = deafTransport{c.Transport}
+				}
+			}, abc...)
+			d.fill("a")
+			d.config.Voters = nil
+			d.start(nil, "d", "e")
+			leader := d.leader("a")
+			follower := abc[(slices.Index(abc, leader)+1)%3]
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			began := d.Elapsed()
+			want := []string{leader, follower, "d", "e"}
+			slices.Sort(want)
+			require.NoError(t, d.nodes[follower].Reconfigure(ctx, raft.Membership{Voters: want}))
+			require.Greater(t, d.Elapsed()-began, 7*time.Second)
+			require.Equal(t, want, d.nodes[follower].Status().Membership.Voters)
+		})
+	}
+}
+
+// A change that a leader did not live to answer for: who asked for it on another
+// node learns what became of it.
+func TestReconfigureOutlivesItsLeader(t *testing.T) {
+	simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
+		s.start(abc...)
+		old := s.leader()
+		others := s.others(old)
+		ctx, cancel := background(s, time.Minute)
+		defer cancel()
+		for _, learners := range [][]string{{"x"}, {"y"}} {
+			done := make(chan error, 1)
+			lost := learners[0] == "y"
+			if lost {
+				s.Cut(old.Status().Node, others[0])
+				s.Cut(old.Status().Node, others[1])
+			}
+			go func() {
+				done <- s.nodes[others[0]].Reconfigure(ctx, raft.Membership{Voters: abc, Learners: learners})
+			}()
+			if lost {
+				s.pass(500 * time.Millisecond)
+				s.Partition([]string{old.Status().Node}, others)
+				require.ErrorIs(t, <-done, raft.ErrUncertain)
+			} else {
+				require.NoError(t, <-done)
+			}
+		}
+		require.Equal(t, []string{"x"}, s.nodes[others[0]].Status().Membership.Learners)
+		s.Heal()
+	})
+}
+
+// A node that was removed says so, instead of waiting for a leader that never comes
+// to it: the leader of before, a follower, and after a restart. Once it is named
+// again, it goes on.
+func TestRemovedNodeSaysSo(t *testing.T) {
+	simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
+		s.start(abc...)
+		ctx, cancel := background(s, 10*time.Minute)
+		defer cancel()
+		session, err := s.nodes["a"].NewSession(ctx)
+		require.NoError(t, err)
+		check := func(name, member string) {
+			n := s.nodes[name]
+			began := s.Elapsed()
+			var err error
+			for err == nil { // for a moment, it may still hear from the others
+				_, err = s.nodes[member].Propose(ctx, []byte("without"))
+				require.NoError(t, err)
+				require.Less(t, s.Elapsed()-began, 4*time.Second)
+				err = n.Barrier(ctx)
+			}
+			require.ErrorIs(t, err, raft.ErrRemoved)
+			require.Less(t, s.Elapsed()-began, 4*time.Second)
+			_, err = n.Propose(ctx, []byte("x"))
+			require.ErrorIs(t, err, raft.ErrRemoved)
+			require.ErrorIs(t, err, raft.ErrDropped)
+			_, err = n.ProposeOnce(ctx, raft.CommandID{Session: session.ID(), Seq: 1, Lowest: 1}, nil)
+			require.ErrorIs(t, err, raft.ErrRemoved)
+			_, err = n.NewSession(ctx)
+			require.ErrorIs(t, err, raft.ErrRemoved)
+			require.ErrorIs(t, n.Ready(ctx), raft.ErrRemoved)
+			require.ErrorIs(t, n.Reconfigure(ctx, raft.Membership{Voters: abc}), raft.ErrRemoved)
+			require.ErrorIs(t, n.TransferLeadership(ctx, "a"), raft.ErrRemoved)
+			require.NoError(t, n.Status().Failure)
+			require.Less(t, s.Elapsed()-began, 4*time.Second, "the others at once")
+		}
+		for range 2 { // the leader, then a follower
+			out := s.leader()
+			name, others := out.Status().Node, s.others(out)
+			if s.Elapsed() > 2*time.Second {
+				name, others = others[0], []string{name, others[1]}
+			}
+			require.NoError(t, s.nodes[others[0]].Reconfigure(ctx, raft.Membership{Voters: others}))
+			check(name, others[0])
+			s.crash(name)
+			s.restart(name)
+			check(name, others[0])
+
+			require.NoError(t, s.nodes[others[0]].Reconfigure(ctx, raft.Membership{Voters: abc}))
+			require.NoError(t, s.nodes[name].Ready(ctx))
+			_, err = s.nodes[name].Propose(ctx, []byte("y"))
+			require.NoError(t, err)
+			s.pass(5 * time.Second)
+			require.NoError(t, s.nodes[name].Barrier(ctx))
+		}
+		s.settle()
+	})
+}
+
+// A node that has yet to be named is not one that was removed: it waits.
+func TestNodeThatJoinsIsNotTakenForRemoved(t *testing.T) {
+	simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
+		s.start(abc...)
+		s.proposeMany(0, 500, 10)
+		s.config.Voters = nil
+		s.start("d")
+		ctx, cancel := background(s, time.Minute)
+		defer cancel()
+		ready := make(chan error, 1)
+		go func() { ready <- s.nodes["d"].Ready(ctx) }()
+		s.pass(20 * time.Second)
+		for i := range 3 { // its log says that it is no member for as long as it is cut off
+			require.NoError(t, s.nodes["a"].Reconfigure(ctx, raft.Membership{Voters: abc, Learners: []string{fmt.Sprint("x", i)}}))
+		}
+		s.Hold("d", s.leader().Status().Node)
+		require.NoError(t, s.nodes["a"].Reconfigure(ctx, raft.Membership{Voters: abc, Learners: []string{"d"}}))
+		s.pass(10 * time.Second)
+		require.Empty(t, ready)
+		s.Release("d", s.leader().Status().Node)
+		require.NoError(t, <-ready)
 	})
 }

@@ -64,6 +64,7 @@ type core struct {
 	patience   time.Duration // how long this server waits for the present leader
 	newborn    bool          // has not caught up with a leader since its disk was empty: it may have lost one
 	peers      []*peer       // everybody else in the membership, by name
+	rebuilt    uint64        // how often: the membership is another each time
 	selfVote   bool          // is durable
 
 	disk disk
@@ -229,6 +230,7 @@ func (c *core) rebuildPeers() {
 		peers = append(peers, p)
 	}
 	c.peers = peers
+	c.rebuilt++
 }
 
 func (c *core) peer(name string) *peer {

@@ -45,10 +45,30 @@
 //     acknowledged to anyone when Barrier was called.
 //   - Memory is bounded by Config: what waits for disks and followers, and what
 //     waits for the state machine. Beyond, Propose answers [ErrOverloaded] at once.
+//     Sessions keep [MaxSessionBytes] of results each, and [MaxSessions] are kept.
 //   - A node whose Storage or StateMachine fails stops taking part, hands the
 //     leadership over and says why in its [Status]. It does not believe a retry.
+//     Only a snapshot of its own may fail: that is logged, and the log grows on.
+//   - A node that learned that it was removed from the group says so, by
+//     [ErrRemoved], to whoever asks it for something.
 //   - A snapshot is checked against a checksum that was made where it was written,
 //     before it takes the place of anything.
+//
+// # Snapshots on their way
+//
+// A node that needs what the leader's log no longer holds fetches its snapshot, in
+// pieces of 60 KiB. As many are on their way as the link carries without delay, up to
+// 64 (3.75 MiB), and about 512 for all groups of a host together; they are written in
+// order, and what is lost is asked for again. So 100 MiB take 0.3 s at a round trip of
+// 10 ms, and heartbeats beside them come in time, also where the link is thin: it has
+// to carry 60 KiB in an election time. The leader answers each piece by itself, in a
+// handler of the transport.
+//
+// If the source refuses, or is silent for two election times, or for one when another
+// leader is known, the node goes on with any member that holds the very same snapshot.
+// If there is none, it gives up after a refusal, as soon as another leader is known,
+// and after ten election times in any case; then it fetches what the leader of that
+// time offers. What was fetched does not outlive a restart of the node.
 //
 // # What it does not do
 //
@@ -89,11 +109,12 @@
 // of. The driver: node.go the monitor, propose.go, waiter.go and watch.go the way
 // into the log, frame.go what commands travel in, apply.go the way out of it,
 // disk.go Storage, barrier.go reads, change.go what happens on the leader for
-// others, snapshot.go and transfer.go snapshots, sessions.go and session.go exactly
-// once, replay.go requests that come again, host.go, timer.go and outbox.go many
-// groups, wire.go what travels, slab.go memory, status.go and config.go. storage.go
-// and machine.go are what users implement, memory.go a Storage in memory, errors.go
-// the errors.
+// others, standing.go who was removed, snapshot.go, transfer.go, fetch.go, source.go
+// and pace.go snapshots, taken, served and fetched, sessions.go and session.go exactly once,
+// replay.go requests that come again, host.go, timer.go and outbox.go many groups,
+// wire.go what travels, slab.go memory, status.go and config.go. storage.go and
+// machine.go are what users implement, memory.go a Storage in memory, errors.go the
+// errors.
 //
 // Sources: Ongaro, "Consensus: Bridging Theory and Practice", dissertation,
 // Stanford 2014, whose sections the code names; Ongaro and Ousterhout, "In Search

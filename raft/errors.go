@@ -32,6 +32,15 @@ var (
 	// its place. The command was not applied by this call, unless it comes with
 	// ErrUncertain.
 	ErrSessionExpired = errors.New("raft: session expired")
+	// ErrResultDropped says that a command of a session was applied, once, and that
+	// its result is no longer kept: it came again after the session's results had
+	// got too large. See MaxSessionBytes.
+	ErrResultDropped = errors.New("raft: command applied, its result dropped")
+	// ErrRemoved says that this node was removed from its group, and has not heard
+	// from a leader for two election times since. It comes with ErrDropped from
+	// Propose, and ends when the node is named again. A node that was cut off while
+	// it was removed does not know: there, calls wait until their contexts end.
+	ErrRemoved = errors.New("raft: node removed from its group")
 	// ErrNoSnapshot says that a Storage holds no snapshot.
 	ErrNoSnapshot = errors.New("raft: no snapshot")
 )

@@ -23,6 +23,8 @@ type Host struct {
 	timers *timers
 	stops  []func()
 
+	pieces pieceCount // of snapshots
+
 	sendShared func(to, service string, body []byte) error // of the transport, if it shares; or Send
 
 	closing sync.Once

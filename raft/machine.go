@@ -32,7 +32,8 @@ type Command struct {
 	// not write to it, and copy what you keep.
 	Data []byte
 	// Result is what Propose returns on the node that proposed it. It is not
-	// written to after Apply returned. Results of sessions are kept, and are part
-	// of snapshots: keep them small.
+	// written to after Apply returned. Results of sessions are kept, as they are, and
+	// are part of snapshots: keep them small (see MaxSessionBytes), and no part of a
+	// large buffer.
 	Result []byte
 }

@@ -102,7 +102,7 @@ var mutants = []mutant{
 		{"core.go", "at >= 0 && entries[at].Term != snap.Term || ", ""},
 	}},
 	{"older snapshot", "an older snapshot replaces a newer state", 1000, []mutantEdit{
-		{"replicate.go", "c.role != follower || info.Index <= c.commit {", "c.role != follower {"},
+		{"replicate.go", "c.role == leader || info.Index <= c.commit {", "c.role == leader {"},
 		{"replicate.go", "	if c.failed || info.Index <= c.commit {\n", "	if c.failed {\n"},
 	}},
 	{"old membership kept", "an installed snapshot leaves the old membership in force", 100, []mutantEdit{

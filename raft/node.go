@@ -59,8 +59,9 @@ type Node struct {
 	lastRead uint64
 	catching []catcher // who waits until an index is applied
 
-	replays replayFilter // of commands forwarded to this node
-	frames  []frame      // just proposed, to be sent by the next flush
+	replays  replayFilter // of commands forwarded to this node
+	frames   []frame      // just proposed, to be sent by the next flush
+	standing standing     // of this node in its group
 
 	taken    []uint64 // indices of our latest snapshots
 	save     save
@@ -79,6 +80,7 @@ type sight struct {
 	leader     string
 	transferee string
 	changing   bool
+	removed    bool // see standing
 }
 
 // A note is something to be logged, once the lock is released.
@@ -226,7 +228,8 @@ func (n *Node) publish() {
 	c := n.core
 	s := &n.seen
 	changing := c.changing()
-	if s.role == c.role && s.term == c.term && s.leader == c.leader && s.transferee == c.office.transferee && s.changing == changing {
+	removed := n.standing.removed(n, changing)
+	if s.role == c.role && s.term == c.term && s.leader == c.leader && s.transferee == c.office.transferee && s.changing == changing && s.removed == removed {
 		return
 	}
 	if c.role == leader && s.role != leader {
@@ -247,7 +250,10 @@ func (n *Node) publish() {
 	if s.leader != c.leader && c.leader != "" {
 		n.note(slog.LevelInfo, "new leader", slog.String("leader", c.leader), slog.Uint64("term", c.term))
 	}
-	n.seen = sight{role: c.role, term: c.term, leader: c.leader, transferee: c.office.transferee, changing: changing}
+	n.seen = sight{role: c.role, term: c.term, leader: c.leader, transferee: c.office.transferee, changing: changing, removed: removed}
+	if removed {
+		n.catchAgain()
+	}
 	n.leading.Store(c.role == leader)
 	n.wakeWatchers()
 }
@@ -276,6 +282,8 @@ func (n *Node) gone() error {
 		return ErrClosed
 	case n.failure != nil:
 		return ErrFailed
+	case n.seen.removed:
+		return ErrRemoved
 	}
 	return nil
 }

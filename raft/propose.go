@@ -55,10 +55,12 @@ func (o *orders) reset() {
 // others:
 //
 //   - ErrDropped: it was not and will not be applied. Comes with ErrOverloaded,
-//     ErrTooLarge, ErrClosed, ErrFailed, or the error of ctx and its cause.
+//     ErrTooLarge, ErrClosed, ErrFailed, ErrRemoved, or the error of ctx and its
+//     cause.
 //   - ErrUncertain: it may have been applied, or may be later: the answer was
-//     lost, ctx ended, or the node closed while the command was in the log. To
-//     propose such a command again without harm use a Session.
+//     lost, or did not come from another node within four election times, ctx
+//     ended, or the node closed while the command was in the log. To propose such a
+//     command again without harm use a Session.
 //
 // It costs no allocation on the leader.
 func (n *Node) Propose(ctx context.Context, command []byte) (result []byte, err error) {

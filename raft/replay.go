@@ -1,12 +1,14 @@
 package raft
 
+import "math"
+
 // A replayFilter tells a forwarded command that comes again from a new one, as
 // long as this node leads in one term. transport.Transport promises that a
 // request is handled once; a network that breaks the promise would have a
 // command applied twice.
 type replayFilter struct {
 	windows map[replayKey]*replayWindow
-	order   []replayKey // oldest first
+	asked   uint64 // times
 }
 
 // A replayKey is a sender in one of its lives.
@@ -18,7 +20,8 @@ type replayKey struct {
 const (
 	// replaySpan is how far a command may be behind the latest of its sender.
 	replaySpan = 1 << 13
-	// maxWindows bounds the senders that are remembered.
+	// maxWindows bounds the senders that are remembered. The one that was silent for
+	// the longest makes room.
 	maxWindows = 256
 )
 
@@ -26,6 +29,7 @@ const (
 // replaySpan.
 type replayWindow struct {
 	highest uint64
+	used    uint64 // when it was, by replayFilter.asked
 	seen    [replaySpan / 64]uint64
 }
 
@@ -38,14 +42,14 @@ func (f *replayFilter) fresh(node string, life, seq uint64) bool {
 		if f.windows == nil {
 			f.windows = map[replayKey]*replayWindow{}
 		}
-		if len(f.order) == maxWindows {
-			delete(f.windows, f.order[0])
-			f.order = append(f.order[:0], f.order[1:]...)
+		if len(f.windows) == maxWindows {
+			f.forget()
 		}
 		w = new(replayWindow)
 		f.windows[key] = w
-		f.order = append(f.order, key)
 	}
+	f.asked++
+	w.used = f.asked
 	if seq > w.highest {
 		if seq-w.highest >= replaySpan {
 			clear(w.seen[:])
@@ -60,6 +64,18 @@ func (f *replayFilter) fresh(node string, life, seq uint64) bool {
 	}
 	w.seen[seq%replaySpan/64] |= 1 << (seq % 64)
 	return true
+}
+
+// forget makes room.
+func (f *replayFilter) forget() {
+	var oldest replayKey
+	used := uint64(math.MaxUint64)
+	for key, w := range f.windows { // any order: no two were used at the same time
+		if w.used < used {
+			oldest, used = key, w.used
+		}
+	}
+	delete(f.windows, oldest)
 }
 
 func (w *replayWindow) clear(seq uint64) { w.seen[seq%replaySpan/64] &^= 1 << (seq % 64) }

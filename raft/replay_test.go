@@ -36,3 +36,14 @@ func TestReplayFilter(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(f.windows), maxWindows)
 }
+
+// A sender that is heard from is remembered, however many others come and go: what
+// it sent before would pass for new.
+func TestReplayFilterRemembersWhoIsThere(t *testing.T) {
+	var f replayFilter
+	for life := range uint64(10 * maxWindows) {
+		require.True(t, f.fresh("a", 1, life+1))
+		require.True(t, f.fresh("b", life, 1))
+		require.False(t, f.fresh("a", 1, max(life, 1)))
+	}
+}

@@ -263,9 +263,12 @@ func (c *core) handleSnapshot(m *message) {
 // so, the core takes no entries until installed or fetchFailed.
 func (c *core) beginInstall(now time.Duration, info SnapshotInfo) bool {
 	c.now = now
-	if c.failed || c.role != follower || info.Index <= c.commit {
+	if c.failed || c.role == leader || info.Index <= c.commit {
 		c.fetch = SnapshotInfo{}
 		return false
+	}
+	if c.role != follower {
+		c.becomeFollower(c.term, "") // what is here took long to get, and makes it a better candidate
 	}
 	c.installing = true
 	return true

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -169,6 +170,28 @@ func TestSection5_3_NothingHappensDuringTheInstallation(t *testing.T) {
 	reply := s.answer(message{Kind: msgAppend, From: "b", Term: 4, Index: 3, LogTerm: 2, Entries: []Entry{{Index: 4, Term: 4}}, Commit: 4})
 	require.Equal(t, uint64(4), reply.Index)
 	require.Equal(t, uint64(4), s.commit)
+}
+
+// A server that stands for election when it has the snapshot takes it over: it makes
+// it a better candidate, and has cost a lot. A leader has all that it holds.
+func TestSection5_3_CandidateInstallsASnapshot(t *testing.T) {
+	info := SnapshotInfo{Index: 9, Term: 3, Membership: abcMembership()}
+	for _, r := range []role{preCandidate, candidate} {
+		s := newSubject(t, 4, 1, 2, 2).become(r)
+		term, vote := s.term, s.vote
+		require.True(t, s.beginInstall(s.now, info), "%v", r)
+		require.Equal(t, follower, s.role)
+		s.gets(message{Kind: msgPreVoteReply, From: "b", Term: s.term + 1})
+		s.gets(message{Kind: msgVoteReply, From: "b", Term: s.term})
+		require.Equal(t, follower, s.role, "in the middle of the installation it leads nobody")
+		s.installed(s.now, info)
+		require.Equal(t, uint64(9), s.commit)
+		require.Equal(t, term, s.term)
+		require.Equal(t, vote, s.vote, "and votes for nobody else in this term")
+		s.timesOut()
+		require.Equal(t, preCandidate, s.role)
+	}
+	require.False(t, newSubject(t, 4, 1, 2, 2).become(leader).beginInstall(time.Hour, info))
 }
 
 func abcMembership() Membership { return Membership{Voters: abc} }

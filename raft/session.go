@@ -52,10 +52,11 @@ func appendSessionID(id uint64) []byte { return binary.LittleEndian.AppendUint64
 // way, and one more waits.
 //
 // The errors are ErrDropped, with what Node.Propose gives with it; ErrUncertain
-// with the error of ctx or ErrClosed or ErrFailed; and ErrSessionExpired, after
-// which the session is of no more use: the command was not applied, unless it comes
-// with ErrUncertain, because it was sent several times and an earlier one may have
-// been.
+// with the error of ctx, ErrClosed, ErrFailed or ErrRemoved; and ErrSessionExpired,
+// after which the session is of no more use: the command was not applied, unless it
+// comes with ErrUncertain, because it was sent several times and an earlier one may
+// have been. ErrResultDropped says that the command was applied, once, but that its
+// result was lost on the way here and is not kept any more: see MaxSessionBytes.
 func (s *Session) Propose(ctx context.Context, command []byte) (result []byte, err error) {
 	seq, lowest, err := s.begin(ctx)
 	if err != nil {
@@ -82,8 +83,8 @@ type CommandID struct {
 
 // ProposeOnce is Session.Propose with the number given by the caller. The same
 // command with the same number may be proposed again, on any node: it is applied
-// once, and every time its first result is returned. Its errors are those of
-// Session.Propose; a number out of bounds is dropped.
+// once, and every time its first result is returned, or ErrResultDropped. Its errors
+// are those of Session.Propose; a number out of bounds is dropped.
 func (n *Node) ProposeOnce(ctx context.Context, id CommandID, command []byte) (result []byte, err error) {
 	if len(command) > n.config.MaxCommand {
 		return nil, n.tooLarge(len(command))
@@ -139,6 +140,8 @@ func (n *Node) insist(ctx context.Context, data []byte) ([]byte, error) {
 		switch {
 		case err == nil:
 			return result, nil
+		case errors.Is(err, ErrResultDropped):
+			return nil, ErrResultDropped // by an earlier try, or another caller's
 		case errors.Is(err, ErrSessionExpired):
 			last = ErrSessionExpired
 		case errors.Is(err, ErrTooLarge):
@@ -147,6 +150,8 @@ func (n *Node) insist(ctx context.Context, data []byte) ([]byte, error) {
 			last = ErrClosed
 		case errors.Is(err, ErrFailed):
 			last = ErrFailed
+		case errors.Is(err, ErrRemoved):
+			last = ErrRemoved
 		case ctx.Err() != nil:
 			last = contextError(ctx)
 		}

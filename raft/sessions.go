@@ -1,9 +1,11 @@
 package raft
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -16,6 +18,11 @@ const (
 	// MaxOutstanding is how many commands of one session may be under way at a
 	// time, and so how many results it keeps.
 	MaxOutstanding = 64
+	// MaxSessionBytes is how many bytes of results one session keeps, and so all
+	// together 256 MiB at most. If there are more, those of the lowest numbers are
+	// dropped, and one that is larger by itself is never kept: the session then
+	// knows that the command was applied, and no more. See ErrResultDropped.
+	MaxSessionBytes = 64 << 10
 )
 
 // A sessionTable is what makes commands of sessions apply once (section 6.3). It
@@ -41,6 +48,7 @@ type sessionState struct {
 type answer struct {
 	seq     uint64
 	pending bool // it is being applied
+	dropped bool // the result: it is one too many
 	result  []byte
 }
 
@@ -112,6 +120,7 @@ type verdict uint8
 const (
 	applyIt   verdict = iota
 	answered          // it was applied before; the result is known
+	unknown           // it was applied before; the result was dropped
 	beingDone         // it is among those that are being applied
 	expired           // the session is gone, or the command was answered and forgotten
 )
@@ -136,6 +145,8 @@ func (t *sessionTable) admit(e *sessionEntry) (v verdict, result []byte) {
 		return applyIt, nil
 	case s.answers[i].pending:
 		return beingDone, nil
+	case s.answers[i].dropped:
+		return unknown, nil
 	}
 	return answered, s.answers[i].result
 }
@@ -149,6 +160,22 @@ func (t *sessionTable) keep(id, seq uint64, result []byte) {
 	}
 	if i, found := s.find(seq); found {
 		s.answers[i] = answer{seq: seq, result: result}
+		s.trim()
+	}
+}
+
+// trim drops the results that are too many: of two, that of the lower number. It is
+// the same on every node, wherever batches end: results come in the order of the
+// log, and what a batch forgets or begins ahead of them has lower numbers, or no
+// result yet.
+func (s *sessionState) trim() {
+	size := 0
+	for i := range slices.Backward(s.answers) {
+		if a := &s.answers[i]; size+len(a.result) > MaxSessionBytes {
+			a.dropped, a.result = true, nil
+		} else {
+			size += len(a.result)
+		}
 	}
 }
 
@@ -192,7 +219,8 @@ func (t *sessionTable) unlink(s *sessionState) {
 
 // append appends the stored form of the table: the number of sessions, then
 // each, in order of last use: id, lowest, number of answers, then their seq and
-// result. Nothing is pending between batches.
+// result; noResult in place of the length of one that was dropped. Nothing is
+// pending between batches.
 func (t *sessionTable) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(t.sessions)))
 	for s := t.oldest; s != nil; s = s.next {
@@ -201,6 +229,10 @@ func (t *sessionTable) append(b []byte) []byte {
 		b = binary.AppendUvarint(b, uint64(len(s.answers)))
 		for _, a := range s.answers {
 			b = binary.AppendUvarint(b, a.seq)
+			if a.dropped {
+				b = binary.AppendUvarint(b, noResult)
+				continue
+			}
 			b = binary.AppendUvarint(b, uint64(len(a.result)))
 			b = append(b, a.result...)
 		}
@@ -208,7 +240,12 @@ func (t *sessionTable) append(b []byte) []byte {
 	return b
 }
 
-// decode reads what append wrote, into an empty table. Results are parts of data.
+// noResult is the length of no result.
+const noResult = math.MaxUint64
+
+// decode reads what append wrote, into an empty table. Results are copied: one would
+// hold on to all of data. Those that are too many, because they were written before
+// there was a bound, are dropped.
 func (t *sessionTable) decode(data []byte) error {
 	r := reader{rest: data}
 	n := r.uvarint()
@@ -223,7 +260,10 @@ func (t *sessionTable) decode(data []byte) error {
 		}
 		for last := s.lowest - 1; r.err == nil && answers > 0; answers-- {
 			a := answer{seq: r.uvarint()}
-			a.result = r.take(r.uvarint())
+			size := r.uvarint()
+			if a.dropped = size == noResult; !a.dropped {
+				a.result = bytes.Clone(r.take(size))
+			}
 			if a.seq <= last || a.seq-s.lowest >= MaxOutstanding {
 				r.fail()
 			}
@@ -233,6 +273,7 @@ func (t *sessionTable) decode(data []byte) error {
 		if r.err != nil {
 			break
 		}
+		s.trim()
 		t.sessions[s.id] = s
 		t.link(s)
 	}

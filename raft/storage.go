@@ -13,7 +13,10 @@ import "io"
 // it closes it, after the node is closed.
 //
 // An error of Save is final: the node stops to vote, to lead and to acknowledge,
-// because nobody knows what a disk holds after a failed write. See Status.
+// because nobody knows what a disk holds after a failed write. See Status. So is one
+// of the snapshot methods while the node takes over a snapshot of the leader, for it
+// cannot go on without; one about a snapshot of its own is logged, and that one is
+// not taken. A method that ends its goroutine has failed.
 type Storage interface {
 	// Load returns what was saved. The zero State means that nothing ever was.
 	Load() (State, error)

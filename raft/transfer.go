@@ -1,30 +1,40 @@
 package raft
 
 import (
-	"context"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
+	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
 // A follower that needs what the leader's log no longer holds fetches the
-// leader's snapshot, a piece at a time, by calls: so small messages never wait
-// for it, and a piece that is lost is asked for again.
+// leader's snapshot, in pieces, by calls: so small messages never wait for it, and
+// a piece that is lost is asked for again. This is the side that serves them, and
+// what becomes of a snapshot that is here; fetch.go asks for them.
 const (
 	pieceBytes = 60 << 10 // with what goes around it below 64 KiB
-	// A piece that cannot be had is asked for this often, a heartbeat apart.
-	pieceTries = 10
 	// Snapshots that are read by followers at the same time. The one that was
 	// used the longest ago makes room.
 	maxReaders = 4
 	// A snapshot is kept open for a follower that is silent for this many
 	// election times.
 	readerPatience = 10
+	// Pieces that all groups of a host read for others at a time, and about how
+	// many they fetch: 30 MiB each. Beyond it, who asks is told to come again, and
+	// a fetch has one piece on its way.
+	hostPieces = 512
 )
+
+// A pieceCount is how many pieces of snapshots are in the memory of a host.
+type pieceCount struct {
+	served  atomic.Int64 // being read for others
+	fetched atomic.Int64 // on their way here, or waiting to be written
+}
 
 // A transfer is what is under way of both kinds. All fields are guarded by
 // Node.mu.
@@ -58,7 +68,7 @@ func (n *Node) forgetReader() {
 	t.readers = slices.Delete(t.readers, 0, 1)
 	r.forgot = true
 	if r.users == 0 {
-		n.unused = append(n.unused, r)
+		n.workers.Go(func() { _ = r.Close() }) // not by the timer of all groups; nothing was written
 	}
 }
 
@@ -74,6 +84,11 @@ func (n *Node) expireReaders(now time.Duration) {
 // membership with the first piece, and the bytes. Close waits for it: Storage may be
 // closed then.
 func (n *Node) piece(q *request) ([]byte, error) {
+	served := &n.host.pieces.served
+	defer served.Add(-1)
+	if served.Add(1) > hostPieces {
+		return nil, fmt.Errorf("%w: %d pieces of snapshots are being read", ErrOverloaded, hostPieces)
+	}
 	n.mu.Lock()
 	if n.closed {
 		n.mu.Unlock()
@@ -98,11 +113,12 @@ func (n *Node) piece(q *request) ([]byte, error) {
 	}
 	b = binary.AppendUvarint(b, uint64(len(membership)))
 	b = append(b, membership...)
-	data := make([]byte, min(pieceBytes, size-q.from))
-	if got, err := r.ReadAt(data, int64(q.from)); got < len(data) {
-		return nil, err
+	head := len(b)
+	b = slices.Grow(b, pieceBytes)[:head+int(min(pieceBytes, size-q.from))]
+	if got, err := r.ReadAt(b[head:], int64(q.from)); got < len(b)-head {
+		return nil, fmt.Errorf("%w: %d bytes at %d: %w", errSnapshot, got, q.from, cmp.Or(err, io.ErrUnexpectedEOF))
 	}
-	return append(b, data...), nil
+	return b, nil
 }
 
 // openReader returns the snapshot that is asked for, if it is open or the
@@ -122,6 +138,10 @@ func (n *Node) openReader(index, term uint64) (*openSnapshot, error) {
 		n.unused = append(n.unused, reader)
 		return nil, fmt.Errorf("%w: the newest is at index %d of term %d", ErrNoSnapshot, info.Index, info.Term)
 	}
+	if r := n.useReader(index, term, now); r != nil { // somebody was quicker
+		n.unused = append(n.unused, reader)
+		return r, nil
+	}
 	if len(n.transfer.readers) == maxReaders {
 		n.forgetReader()
 	}
@@ -133,6 +153,11 @@ func (n *Node) openReader(index, term uint64) (*openSnapshot, error) {
 func (n *Node) findReader(index, term uint64) *openSnapshot {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.useReader(index, term, n.host.now())
+}
+
+// useReader returns a snapshot if it is open. Called with mu held.
+func (n *Node) useReader(index, term uint64, now time.Duration) *openSnapshot {
 	t := &n.transfer
 	i := slices.IndexFunc(t.readers, func(r *openSnapshot) bool { return r.info.Index == index && r.info.Term == term })
 	if i < 0 {
@@ -140,7 +165,7 @@ func (n *Node) findReader(index, term uint64) *openSnapshot {
 	}
 	r := t.readers[i]
 	t.readers = append(slices.Delete(t.readers, i, i+1), r)
-	r.used = n.host.now()
+	r.used = now
 	r.users++
 	return r
 }
@@ -153,135 +178,6 @@ func (n *Node) closeReader(r *openSnapshot) {
 	if last {
 		_ = r.Close() // nothing was written
 	}
-}
-
-// startFetch begins to fetch the snapshot that the leader offers. Called with mu
-// held.
-func (n *Node) startFetch() {
-	n.transfer.fetching = true
-	f := &fetch{node: n, from: n.core.leader, info: n.core.fetch, sum: newSum()}
-	n.workers.Go(func() {
-		f.run(n.ending)
-	})
-}
-
-// A fetch is one snapshot on its way here. It goes on when the leader changes or
-// offers a newer one: what was committed stays so, and a newer one that always
-// took its place would starve it.
-type fetch struct {
-	node   *Node
-	from   string
-	info   SnapshotInfo
-	writer SnapshotWriter
-	sum    hash.Hash32
-	size   uint64
-	offset uint64
-	foot   []byte
-}
-
-func (f *fetch) run(ctx context.Context) {
-	n := f.node
-	err := f.pieces(ctx)
-	if err == nil {
-		err = f.commit()
-	}
-	if f.writer != nil {
-		_ = f.writer.Abort() // does nothing after Commit
-	}
-	now := n.enter()
-	defer n.leave(now, nil)
-	n.transfer.fetching = false
-	switch {
-	case n.closed:
-	case err != nil:
-		n.note(slog.LevelWarn, "a snapshot could not be fetched", slog.String("from", f.from), slog.Uint64("index", f.info.Index), slog.Any("error", err))
-		n.core.fetchFailed(now)
-	default:
-		n.stats.Fetched++
-		n.transfer.fetching = true // until it is restored
-		n.apply.restore = &f.info
-	}
-}
-
-// errObsolete says that the node got what the snapshot holds in another way.
-var errObsolete = errors.New("raft: no longer needed")
-
-// commit makes a snapshot that is here the newest one.
-func (f *fetch) commit() error {
-	n := f.node
-	if got := binary.LittleEndian.Uint32(f.foot); got != f.sum.Sum32() {
-		return fmt.Errorf("%w: wrong checksum", errSnapshot)
-	}
-	now := n.enter()
-	wanted := !n.closed && n.core.beginInstall(now, f.info)
-	n.leave(now, nil)
-	if !wanted {
-		return errObsolete
-	}
-	return f.writer.Commit()
-}
-
-// pieces fetches the snapshot.
-func (f *fetch) pieces(ctx context.Context) error {
-	failures := 0
-	for first := true; first || f.offset < f.size; {
-		err := f.next(ctx)
-		switch {
-		case err == nil:
-			first, failures = false, 0
-			continue
-		case failures == pieceTries || ctx.Err() != nil || errors.Is(err, errLocal) || errors.As(err, new(*remoteError)):
-			return err // also if the other node says that it does not have it any more
-		}
-		failures++
-		timer := time.NewTimer(f.node.config.Heartbeat)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-	return nil
-}
-
-// errLocal marks what another try does not mend.
-var errLocal = errors.New("raft: cannot take the snapshot")
-
-// next fetches the next piece and writes it.
-func (f *fetch) next(ctx context.Context) error {
-	n := f.node
-	limited, cancel := context.WithTimeout(ctx, n.config.Election)
-	defer cancel()
-	response, err := n.ask(limited, f.from, &request{op: opSnapshot, index: f.info.Index, term: f.info.Term, from: f.offset})
-	if err != nil {
-		return err
-	}
-	r := reader{rest: response}
-	size := r.uvarint()
-	membership := r.take(r.uvarint())
-	piece := r.rest
-	switch {
-	case r.err != nil || size < snapshotHead+snapshotFoot || len(piece) == 0 || uint64(len(piece)) > size-f.offset:
-		return fmt.Errorf("%w: a piece of a snapshot from %s", errMalformed, f.from)
-	case f.writer == nil:
-		if err := f.info.Membership.UnmarshalBinary(membership); err != nil {
-			return err
-		}
-		if f.writer, err = n.config.Storage.CreateSnapshot(f.info); err != nil {
-			return fmt.Errorf("%w: %w", errLocal, err)
-		}
-		f.size = size
-	case size != f.size:
-		return fmt.Errorf("%w: the snapshot of %s changed its size", errLocal, f.from)
-	}
-	if _, err := f.writer.Write(piece); err != nil {
-		return fmt.Errorf("%w: %w", errLocal, err)
-	}
-	covered := int(min(uint64(len(piece)), f.size-snapshotFoot-min(f.offset, f.size-snapshotFoot)))
-	f.sum.Write(piece[:covered])
-	f.foot = append(f.foot, piece[covered:]...)
-	f.offset += uint64(len(piece))
-	return nil
 }
 
 // takeOver makes a snapshot that was fetched the state of the node. Called by

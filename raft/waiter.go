@@ -2,7 +2,6 @@ package raft
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -158,8 +157,6 @@ func (n *Node) dequeue(to, term uint64, into []*waiter) []*waiter {
 	return into
 }
 
-var errRemoved = errors.New("raft: the node was removed from its group")
-
 // forsake gives up the commands behind the commit index: this node was removed,
 // and will not hear what becomes of them. Called with mu held.
 func (n *Node) forsake() {
@@ -170,7 +167,7 @@ func (n *Node) forsake() {
 			kept++
 		}
 		for _, w := range l.waiters[kept:] {
-			w.decide(nil, uncertain(errRemoved))
+			w.decide(nil, uncertain(ErrRemoved))
 		}
 		clear(l.waiters[kept:])
 		l.waiters = l.waiters[:kept]
