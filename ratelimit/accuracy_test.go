@@ -83,3 +83,35 @@ func TestAccuracyOfWait(t *testing.T) {
 		}
 	}
 }
+
+// 10 million a second leave a processor 100 ns for an event: when the operating
+// system takes it away, the callers are behind at once. What the burst holds they
+// get when they come back, to the event; what came on top of it while nobody asked
+// is lost: any bucket loses that, and only that.
+func TestPauseLosesWhatTheBurstDoesNotHold(t *testing.T) {
+	const perSecond, burst = 10_000_000, 100_000 // 10 ms worth
+	for _, test := range []struct {
+		pause time.Duration
+		want  int
+	}{
+		{time.Microsecond, 10},
+		{ms, 10_000},
+		{9999 * time.Microsecond, 99_990},
+		{10 * ms, burst},
+		{11 * ms, burst},
+		{time.Second, burst},
+	} {
+		l := newLimiter(t, ratelimit.Per(perSecond, time.Second), burst)
+		var now time.Duration
+		for range 5 {
+			got := 0
+			for l.AllowN(after(now), 1) {
+				got++
+			}
+			if now > 0 {
+				require.Equal(t, test.want, got, "after %v", test.pause)
+			}
+			now += test.pause
+		}
+	}
+}

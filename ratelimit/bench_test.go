@@ -30,6 +30,22 @@ func BenchmarkLimiter(b *testing.B) {
 	}
 }
 
+// Goroutines on all processors, of which each event meets others: with a burst that
+// is too small for a till, and with a large one.
+func BenchmarkLimiterParallel(b *testing.B) {
+	for name, burst := range map[string]int{"small burst": 60_000, "large burst": 1e9} {
+		l := newLimiter(b, ratelimit.Per(1e9, time.Second), burst)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					l.Allow()
+				}
+			})
+		})
+	}
+}
+
 func BenchmarkKeyed(b *testing.B) {
 	k := newKeyed(b, ratelimit.KeyedConfig{Limit: ratelimit.Per(1e9, time.Second), Burst: 1e9})
 	keys := make([]string, 1000)

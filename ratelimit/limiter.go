@@ -33,10 +33,12 @@ type Limiter struct {
 
 // A bucket is the state of a limiter under one meter and around one origin. It is
 // replaced when the limit changes and when the clock leaves its reach.
+//
+// What every event writes lies on a cache line of its own, apart from what every
+// event reads, here and in other objects. Side by side, each event on one processor
+// would take from the others the line with which they decide about theirs.
 type bucket struct {
-	tat    atomic.Int64         // on the meter's clock; frozen while the till is open, and once the bucket has been replaced
 	till   atomic.Pointer[till] // nil while it is shut
-	met    atomic.Uint32        // how often goroutines have met here; it lies where they did
 	origin int64                // where the meter's clock is 0, on the limiter's clock
 	// The clock is the elapsed time by scale from origin-low on, for span
 	// nanoseconds. A bucket that warms up has span 0.
@@ -47,6 +49,11 @@ type bucket struct {
 	// Where the tat went when the bucket was replaced. Guarded by Limiter.mu.
 	next *bucket
 	then int64 // the moment of that, on this clock; it is the next one's origin
+
+	_   [64]byte
+	tat atomic.Int64  // on the meter's clock; frozen while the till is open, and once the bucket has been replaced
+	met atomic.Uint32 // how often goroutines have met here; it lies where they did
+	_   [64]byte
 }
 
 // New returns a limiter that allows limit, and bursts of up to burst events after
@@ -90,24 +97,30 @@ func (l *Limiter) Allow() bool {
 			return true
 		}
 		now := l.now()
-		// As take does, but without a ticket: that saves 1 to 2 of the 8 ns beside the clock.
-		if elapsed := now - b.origin; uint64(elapsed+b.low) <= uint64(b.span) {
+		elapsed := now - b.origin
+		if uint64(elapsed+b.low) > uint64(b.span) {
+			_, ok := l.take(now, 1)
+			return ok
+		}
+		// As take does, but without a ticket: that saves 1 to 2 of the 8 ns beside the
+		// clock. It is not read again after a meeting: meanwhile there would be another.
+		for v := elapsed * b.scale; ; l.meet(b) {
 			tat := b.tat.Load()
-			next, room := b.after(tat, elapsed*b.scale, b.cost)
-			switch {
-			case room && b.tat.CompareAndSwap(tat, next):
+			next, room := b.after(tat, v, b.cost)
+			if room && b.tat.CompareAndSwap(tat, next) {
 				return true
-			case room:
-				l.meet(b)
-				continue
-			case tat != frozen:
+			}
+			if tat == frozen {
+				break
+			}
+			if !room {
 				return false
-			case b.till.Load() != nil: // it has just been opened
-				continue
 			}
 		}
-		_, ok := l.take(now, 1)
-		return ok
+		if b.till.Load() == nil { // replaced, and not only opened
+			_, ok := l.take(now, 1)
+			return ok
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 //
 // Nor does it lose anything but this: when a till is shut, tokens that were taken
 // out of the cells since the last batch count as taken now, though some of them
-// would have come back. They are no more than a thousandth of the burst.
+// would have come back. They are no more than a thousandth of the burst, and none
+// where the bucket lacks as many anyway.
 type till struct {
 	cells []tillCell
 	batch int64
@@ -39,6 +40,7 @@ const (
 	tillShare    = 1024 // all batches together are at most so small a part of the burst
 	tillBatch    = 256  // tokens, at most
 	tillMinBatch = 8    // fewer are not worth it
+	tillRounds   = 4    // batches for each cell that must be in the bucket
 	tillAfter    = 64   // meetings at the bucket, after which its till is opened
 )
 
@@ -50,7 +52,7 @@ func (t *till) take() bool {
 }
 
 // meet notes that two goroutines met at the bucket, and opens the till when that has
-// happened often, if the bucket is large and at least half full.
+// happened often, if the bucket is large and holds enough for some rounds.
 func (l *Limiter) meet(b *bucket) {
 	if b.met.Add(1)%tillAfter != 0 {
 		return
@@ -65,7 +67,7 @@ func (l *Limiter) meet(b *bucket) {
 	if l.bucket.Load() != b || b.till.Load() != nil || l.line.head != nil {
 		return
 	}
-	if b.tat.Load()-b.clock(l.now()-b.origin) > b.depth/2 {
+	if b.tat.Load()-b.clock(l.now()-b.origin) > b.depth-b.need(tillRounds*batch*cells) {
 		return
 	}
 	if l.till == nil || len(l.till.cells) != cells {
