@@ -231,6 +231,7 @@ func (c *core) rebuildPeers() {
 	}
 	c.peers = peers
 	c.rebuilt++
+	c.office.supportedUntil = 0
 }
 
 func (c *core) peer(name string) *peer {

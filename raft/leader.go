@@ -12,11 +12,12 @@ const rememberedRounds = 16
 
 // An office is what a server keeps while it leads.
 type office struct {
-	start       uint64        // index of the first entry of the term
-	heartbeatAt time.Duration // when the next round is due
-	round       uint64        // of the last heartbeat sent to all
-	sentAt      [rememberedRounds]time.Duration
-	tellAt      time.Duration // when followers are told of a new commit index, if nothing else tells them; 0: no need
+	start          uint64        // index of the first entry of the term
+	heartbeatAt    time.Duration // when the next round is due
+	round          uint64        // of the last heartbeat sent to all
+	sentAt         [rememberedRounds]time.Duration
+	supportedUntil time.Duration // answers of this membership make sure of that
+	tellAt         time.Duration // when followers are told of a new commit index, if nothing else tells them; 0: no need
 
 	transferee    string
 	transferUntil time.Duration
@@ -86,18 +87,19 @@ func (c *core) govern() {
 	}
 }
 
-// supported reports whether a majority answered within an election time-out.
+// supported reports whether a majority answered within an election time-out. What
+// they answered by now holds for some heartbeats.
 func (c *core) supported() bool {
-	return c.membership().majorities(func(voters []string) bool {
-		n := 0
-		for _, name := range voters {
-			p := c.peer(name)
-			if name == c.id || p != nil && c.now-p.activeAt <= c.election {
-				n++
+	o := &c.office
+	if c.now > o.supportedUntil {
+		o.supportedUntil = c.election + time.Duration(c.reached(func(p *peer) uint64 {
+			if p == nil {
+				return uint64(c.now)
 			}
-		}
-		return n > len(voters)/2
-	})
+			return uint64(p.activeAt)
+		}))
+	}
+	return c.now <= o.supportedUntil
 }
 
 // beat begins a round of confirmation.

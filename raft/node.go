@@ -25,6 +25,7 @@ type Node struct {
 	owner  bool // of the host: Close closes it
 	config Config
 	local  string
+	due    int // its place among those that wait to be ticked; guarded by timers.mu
 
 	leading atomic.Bool // what publish last saw: saves proposals elsewhere the lock
 	queue   queue
@@ -80,7 +81,8 @@ type sight struct {
 	leader     string
 	transferee string
 	changing   bool
-	removed    bool // see standing
+	removed    bool   // see standing
+	membership uint64 // core.rebuilt
 }
 
 // A note is something to be logged, once the lock is released.
@@ -227,8 +229,12 @@ func (n *Node) count() {
 func (n *Node) publish() {
 	c := n.core
 	s := &n.seen
-	changing := c.changing()
+	changing := s.changing || s.membership != c.rebuilt
+	if changing {
+		changing = c.changing()
+	}
 	removed := n.standing.removed(n, changing)
+	s.membership = c.rebuilt
 	if s.role == c.role && s.term == c.term && s.leader == c.leader && s.transferee == c.office.transferee && s.changing == changing && s.removed == removed {
 		return
 	}
@@ -250,7 +256,7 @@ func (n *Node) publish() {
 	if s.leader != c.leader && c.leader != "" {
 		n.note(slog.LevelInfo, "new leader", slog.String("leader", c.leader), slog.Uint64("term", c.term))
 	}
-	n.seen = sight{role: c.role, term: c.term, leader: c.leader, transferee: c.office.transferee, changing: changing, removed: removed}
+	n.seen = sight{role: c.role, term: c.term, leader: c.leader, transferee: c.office.transferee, changing: changing, removed: removed, membership: c.rebuilt}
 	if removed {
 		n.catchAgain()
 	}

@@ -13,15 +13,15 @@ func (c *core) feed(p *peer, always bool) {
 			return
 		}
 		last := c.log.last()
+		if p.next > last && !always {
+			return
+		}
 		term, known := c.log.term(p.next - 1)
 		if !known {
 			c.offer(p)
 			return
 		}
 		entries := c.log.slice(p.next, last, c.maxAppendBytes)
-		if len(entries) == 0 && !always {
-			return
-		}
 		always = false
 		c.send(message{
 			Kind: msgAppend, To: p.name, Term: c.term, Index: p.next - 1, LogTerm: term,

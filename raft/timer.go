@@ -30,14 +30,11 @@ type due struct {
 	at   time.Duration
 }
 
-type dueHeap struct {
-	all    []due
-	places map[*Node]int
-}
+// Each node knows its place, counted from 1: 0 if it has none.
+type dueHeap struct{ all []due }
 
 func startTimers(h *Host) *timers {
 	t := &timers{host: h, wake: make(chan struct{}, 1), done: make(chan struct{}), next: math.MaxInt64, finest: math.MaxInt64}
-	t.due.places = map[*Node]int{}
 	go t.run()
 	return t
 }
@@ -59,9 +56,9 @@ func (t *timers) arm(n *Node, at time.Duration) {
 	if t.round > 0 && at > 0 {
 		at = (at + t.round - 1) / t.round * t.round
 	}
-	if i, ok := t.due.places[n]; ok {
-		t.due.all[i].at = at
-		heap.Fix(&t.due, i)
+	if n.due > 0 {
+		t.due.all[n.due-1].at = at
+		heap.Fix(&t.due, n.due-1)
 	} else if !t.closing {
 		heap.Push(&t.due, due{n, at})
 	}
@@ -78,8 +75,8 @@ func (t *timers) arm(n *Node, at time.Duration) {
 func (t *timers) disarm(n *Node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i, ok := t.due.places[n]; ok {
-		heap.Remove(&t.due, i)
+	if n.due > 0 {
+		heap.Remove(&t.due, n.due-1)
 	}
 }
 
@@ -156,14 +153,14 @@ func (h *dueHeap) Less(i, j int) bool { return h.all[i].at < h.all[j].at }
 
 func (h *dueHeap) Swap(i, j int) {
 	h.all[i], h.all[j] = h.all[j], h.all[i]
-	h.places[h.all[i].node], h.places[h.all[j].node] = i, j
+	h.all[i].node.due, h.all[j].node.due = i+1, j+1
 }
 
 // Push is called by package heap.
 func (h *dueHeap) Push(x any) {
 	d := x.(due)
-	h.places[d.node] = len(h.all)
 	h.all = append(h.all, d)
+	d.node.due = len(h.all)
 }
 
 // Pop is called by package heap.
@@ -172,6 +169,6 @@ func (h *dueHeap) Pop() any {
 	d := h.all[last]
 	h.all[last] = due{}
 	h.all = h.all[:last]
-	delete(h.places, d.node)
+	d.node.due = 0
 	return d
 }
