@@ -46,12 +46,13 @@ func (c *core) takeBatch(buf []Entry) (b Batch, ok bool) {
 }
 
 // takePiece is takeBatch without the copy: the entries are a piece of the log, for
-// good, and more may be left.
+// good, and more may be left. It begins with what was saved of that piece before, so
+// that whoever keeps it has no more pieces than the log.
 func (c *core) takePiece() (b Batch, ok bool) {
 	if b, ok = c.nextBatch(); !ok {
 		return b, false
 	}
-	b.Entries = c.log.slice(c.disk.stable+1, c.log.last(), maxBatchBytes)
+	b.Entries = c.log.piece(c.disk.stable + 1)
 	c.batchOut(&b)
 	return b, true
 }
@@ -70,7 +71,10 @@ func (c *core) nextBatch() (b Batch, ok bool) {
 func (c *core) batchOut(b *Batch) {
 	d := &c.disk
 	d.note = false
-	d.out, d.outHard, d.outLast, d.restart = true, b.Hard, d.stable+uint64(len(b.Entries)), 0
+	d.out, d.outHard, d.outLast, d.restart = true, b.Hard, d.stable, 0
+	if n := len(b.Entries); n > 0 {
+		d.outLast = b.Entries[n-1].Index
+	}
 }
 
 // safeCommit returns the commit index to be saved: only for entries that are, for

@@ -40,6 +40,9 @@ func (o *orders) encode(s *slab, room int, kind EntryKind, data []byte) []byte {
 	start := len(f.memory)
 	f.memory = append(f.memory, data...)
 	f.entries++
+	if len(data) == 0 {
+		return nil // as for all who decode it
+	}
 	return f.memory[start:len(f.memory):len(f.memory)]
 }
 
@@ -63,10 +66,11 @@ func (o *orders) endFrame(s *slab) {
 }
 
 // seal makes the frame a message like m, which holds the first of its entries at
-// least, and returns its body.
-func (f *frame) seal(group string, m *message, head []byte) []byte {
+// least, and returns its body. The head is written at the front of its room, and
+// moved to the end.
+func (f *frame) seal(group string, m *message) []byte {
 	room := headRoom(group)
-	head = append(head[:0], wireVersion)
+	head := append(f.memory[:0], wireVersion)
 	head = appendHead(head, group, m)
 	head = binary.AppendUvarint(head, uint64(f.entries))
 	head = binary.AppendUvarint(head, uint64(len(f.memory)-room))

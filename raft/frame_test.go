@@ -54,7 +54,7 @@ func TestFrameIsTheMessage(t *testing.T) {
 			}
 			f.first, f.term = m.Index+1, m.Term
 			want := appendMessage([]byte{wireVersion}, group, &m)
-			require.True(t, bytes.Equal(want, f.seal(group, &m, nil)), "frame %d of round %d", i, round)
+			require.True(t, bytes.Equal(want, f.seal(group, &m)), "frame %d of round %d", i, round)
 			at += f.entries
 		}
 		require.Equal(t, len(sizes), at, "entries in frames")
@@ -124,6 +124,40 @@ func TestFrameOf(t *testing.T) {
 		require.Equal(t, tt.want, n.frameOf(tt.run) != nil, tt.name)
 	}
 	run := []message{app(3, 10, entries)}
-	n.frameOf(run).seal("", &run[0], nil)
+	n.frameOf(run).seal("", &run[0])
 	require.Nil(t, n.frameOf(run), "its memory is with others, who would see another head")
+}
+
+// A command without content looks on the leader as on all who decode it.
+func TestEmptyCommandIsTheSameEverywhere(t *testing.T) {
+	var o orders
+	var s slab
+	room := headRoom("")
+	o.entries = []Entry{
+		{Index: 1, Term: 1, Data: o.encode(&s, room, EntryCommand, []byte{})},
+		{Index: 2, Term: 1, Data: o.encode(&s, room, EntryCommand, nil)},
+	}
+	o.endFrame(&s)
+	body := o.frames[0].seal("", &message{Kind: msgAppend, Term: 1})
+	r := reader{rest: body[1:]}
+	r.string(MaxGroup)
+	var m message
+	r.message(&m, nil)
+	require.NoError(t, r.err)
+	require.Equal(t, m.Entries, o.entries)
+}
+
+// The queue lets go of commands that were refused: nobody else has use for them.
+func TestRefusedCommandsAreForgotten(t *testing.T) {
+	n := startAlone(t, Config{}, "a", "b", "c") // which knows no leader
+	n.queue.draining = true                     // all come in one batch
+	for range 3 {
+		require.True(t, n.queue.put(t.Context(), n, EntryCommand, make([]byte, maxFrame), n.newWaiter()))
+	}
+	n.drain()
+	for _, o := range []*orders{&n.queue.spare, &n.queue.filling} {
+		for i, f := range o.frames[:cap(o.frames)] {
+			require.Zero(t, len(f.memory), "bytes of frame %d", i)
+		}
+	}
 }

@@ -93,6 +93,16 @@ func (l *logbook) slice(from, to uint64, maxBytes int) []Entry {
 	return entries[:len(entries):len(entries)]
 }
 
+// piece returns all entries that are held beside the one at index i; none if that is
+// not held.
+func (l *logbook) piece(i uint64) []Entry {
+	if i <= l.base || i > l.end {
+		return nil
+	}
+	c := &l.chunks[l.find(i)]
+	return c.entries[max(c.first, l.first())-c.first : len(c.entries) : len(c.entries)]
+}
+
 // append adds entries that follow the last one.
 func (l *logbook) append(entries []Entry) {
 	for len(entries) > 0 {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -199,4 +200,19 @@ func TestDrawsAreNamedBySeedAndServer(t *testing.T) {
 	require.Equal(t, first("a", 1), first("a", 1))
 	require.NotEqual(t, first("a", 1), first("b", 1))
 	require.NotEqual(t, first("a", 1), first("a", 2))
+}
+
+// However few entries are saved at a time, MemoryStorage holds them in no more
+// pieces than the log does: a long list of them would be copied while it grows.
+func TestMemoryStorageHoldsNoMorePiecesThanTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := leaderOf(t, &gate{}, "a")
+		for range 3 * maxChunk {
+			_, err := n.Propose(t.Context(), []byte("x"))
+			require.NoError(t, err)
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		require.Len(t, n.save.memory.log.chunks, len(n.core.log.chunks))
+	})
 }

@@ -186,7 +186,7 @@ func (n *Node) flush(now time.Duration, out *outbox) {
 		n.host.send(n, out)
 	}
 	clear(n.frames)
-	n.frames = nil
+	n.frames = n.frames[:0]
 	if n.save.memory == nil {
 		n.startSave()
 	}
@@ -375,7 +375,7 @@ func (n *Node) Close() error {
 		n.giveUp(ErrClosed)
 		n.forgetReaders()
 		n.wakeWatchers()
-		if w := n.queue.setWatch(nil); w != nil {
+		if w := n.setWatch(nil); w != nil {
 			defer w.stop()
 		}
 	}

@@ -49,7 +49,7 @@ func (h *Host) send(n *Node, out *outbox) {
 		i += len(run)
 		if !sameContent(last, run) {
 			if f := n.frameOf(run); f != nil {
-				body, framed = f.seal(n.config.Group, m, e.body), true
+				body, framed = f.seal(n.config.Group, m), true
 			} else {
 				e.body = append(e.body[:0], wireVersion)
 				for k := range run {

@@ -40,6 +40,7 @@ func (o *orders) reset() {
 		*o = orders{}
 	}
 	clear(o.entries)
+	clear(o.frames)
 	clear(o.waiters)
 	clear(o.reads)
 	o.entries, o.frames, o.waiters, o.reads = o.entries[:0], o.frames[:0], o.waiters[:0], o.reads[:0]
@@ -267,14 +268,14 @@ func (q *queue) put(ctx context.Context, n *Node, kind EntryKind, data []byte, w
 	q.bytes += size
 	first := !q.draining
 	q.draining = true
-	watched, worth := q.contexts.see(end)
-	w.watched = watched
+	var worth bool
+	w.watch, worth = q.contexts.see(end)
 	q.mu.Unlock()
-	if worth {
-		n.startWatch(ctx)
-	}
 	if first {
 		n.drain()
+	}
+	if worth {
+		n.startWatch(ctx) // calls the code of others, for whom nobody is to wait
 	}
 	return true
 }
@@ -347,10 +348,11 @@ func (n *Node) proposeAll(now time.Duration, o *orders, gone error) {
 	if kept == 0 {
 		return
 	}
+	frames := o.frames
 	if kept < len(waiters) {
-		o.frames = append(o.frames[:0], frame{entries: kept}) // they hold others, too
+		frames = []frame{{entries: kept}} // they hold others, too
 	}
-	first, err := n.proposeFrames(now, entries[:kept], o.frames)
+	first, err := n.proposeFrames(now, entries[:kept], frames)
 	switch {
 	case err == nil:
 		n.uncommitted += size
@@ -377,7 +379,7 @@ func (n *Node) proposeFrames(now time.Duration, entries []Entry, frames []frame)
 		f.term = n.core.term
 		entries = entries[f.entries:]
 	}
-	n.frames = frames
+	n.frames = append(n.frames, frames...)
 	return frames[0].first, nil
 }
 

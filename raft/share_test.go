@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,29 +105,31 @@ func TestCommandsOfAllSizesStayWhole(t *testing.T) {
 
 // In one process a command is in memory once, whatever the number of nodes.
 func TestNodesOfOneProcessShareCommands(t *testing.T) {
-	nodes, ledgers := startLedgers(t, func(t *mem.Transport) transport.Transport { return t })
-	require.NoError(t, nodes[0].Ready(t.Context()))
-	command := bytes.Repeat([]byte("x"), 1000)
-	var callers sync.WaitGroup
-	for range 100 {
-		callers.Go(func() {
-			for range 20 {
-				if _, err := nodes[0].Propose(t.Context(), command); err != nil {
-					t.Error(err)
+	synctest.Test(t, func(t *testing.T) { // where nobody is late, and elects another leader
+		nodes, ledgers := startLedgers(t, func(t *mem.Transport) transport.Transport { return t })
+		require.NoError(t, nodes[0].Ready(t.Context()))
+		command := bytes.Repeat([]byte("x"), 1000)
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				for range 20 {
+					if _, err := nodes[0].Propose(t.Context(), command); err != nil {
+						t.Error(err)
+					}
 				}
-			}
-		})
-	}
-	callers.Wait()
-	for _, n := range nodes {
-		require.NoError(t, n.Barrier(t.Context()))
-	}
-	shared := 0
-	for k, data := range ledgers[0].data {
-		if &data[0] == &ledgers[1].data[k][0] && &data[0] == &ledgers[2].data[k][0] {
-			shared++
+			})
 		}
-	}
-	// What is sent again, or in parts, is copied.
-	require.Greater(t, shared, len(ledgers[0].data)*9/10, "of %d", len(ledgers[0].data))
+		callers.Wait()
+		for _, n := range nodes {
+			require.NoError(t, n.Barrier(t.Context()))
+		}
+		shared := 0
+		for k, data := range ledgers[0].data {
+			if &data[0] == &ledgers[1].data[k][0] && &data[0] == &ledgers[2].data[k][0] {
+				shared++
+			}
+		}
+		// What is sent again, or in parts, is copied.
+		require.Greater(t, shared, len(ledgers[0].data)*9/10, "of %d", len(ledgers[0].data))
+	})
 }

@@ -18,7 +18,7 @@ type waiter struct {
 	state atomic.Int32
 	done  chan struct{} // one slot: look at the state. Now and then for nothing: a nudge may come late
 
-	watched bool // a watch notices the end of the context
+	watch *watch // notices the end of the context; nil if none does
 
 	// Written before done, read after it.
 	index  uint64 // of the command in the log, 0 if it is in none; or the answer to a read
@@ -44,7 +44,7 @@ func (n *Node) newWaiter() *waiter {
 
 func (w *waiter) recycle() {
 	w.state.Store(queued)
-	w.index, w.term, w.result, w.err, w.watched = 0, 0, nil, nil, false
+	w.index, w.term, w.result, w.err, w.watch = 0, 0, nil, nil, nil
 	w.home.Put(w)
 }
 
@@ -74,7 +74,7 @@ func (w *waiter) nudge() {
 // caller has left w to others, and decided if it has not.
 func (w *waiter) wait(ctx context.Context) (gone int32) {
 	end := ctx.Done()
-	if w.watched {
+	if w.watch != nil {
 		end = nil
 	}
 	for {

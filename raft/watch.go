@@ -23,15 +23,17 @@ type witness struct {
 	times int
 }
 
-// see reports whether a context is watched that ends with end, and whether it is
-// worth watching from now on.
-func (s *witness) see(end <-chan struct{}) (watched, worth bool) {
+// see returns the watch of a context that ends with end, and if there is none,
+// whether it is worth watching from now on.
+func (s *witness) see(end <-chan struct{}) (w *watch, worth bool) {
 	if end != s.last {
 		s.last, s.times = end, 0
 	}
 	s.times++
-	watched = s.watch != nil && s.watch.end == end
-	return watched, s.times == watchAfter && !watched && end != nil
+	if s.watch != nil && s.watch.end == end {
+		return s.watch, false
+	}
+	return nil, s.times == watchAfter && end != nil
 }
 
 // startWatch watches a context, and no longer the one before.
@@ -41,8 +43,7 @@ func (n *Node) startWatch(ctx context.Context) {
 	n.mu.Lock()
 	old := w
 	if !n.closed {
-		old = n.queue.setWatch(w)
-		n.nudge()
+		old = n.setWatch(w)
 	}
 	n.mu.Unlock()
 	if old != nil {
@@ -57,36 +58,44 @@ func (n *Node) startWatch(ctx context.Context) {
 func (n *Node) endWatch(w *watch) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.queue.mu.Lock()
-	current := n.queue.contexts.watch == w
-	n.queue.mu.Unlock()
-	if current {
-		n.queue.setWatch(nil)
-		n.nudge()
+	if n.queue.watch() == w {
+		n.setWatch(nil)
 	}
 }
 
-// setWatch replaces the watch. Called with Node.mu held.
-func (q *queue) setWatch(w *watch) (old *watch) {
+func (q *queue) watch() *watch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	old, q.contexts.watch = q.contexts.watch, w
-	return old
+	return q.contexts.watch
 }
 
-// nudge has all look up who wait for their commands. Called with mu held.
-func (n *Node) nudge() {
-	n.queue.mu.Lock()
-	for _, w := range n.queue.filling.waiters {
-		w.nudge()
+// setWatch replaces the watch. Who relied on the one before looks up, and waits for
+// the end of his context himself. Called with mu held.
+func (n *Node) setWatch(w *watch) (old *watch) {
+	q := &n.queue
+	q.mu.Lock()
+	old, q.contexts.watch = q.contexts.watch, w
+	if old != nil {
+		nudge(q.filling.waiters, old)
 	}
-	n.queue.mu.Unlock()
+	q.mu.Unlock()
+	if old == nil {
+		return nil
+	}
 	for i := range n.lines {
-		for _, w := range n.lines[i].waiters[n.lines[i].head:] {
-			w.nudge()
-		}
+		nudge(n.lines[i].waiters[n.lines[i].head:], old)
 	}
 	for _, w := range n.apply.waiters {
 		w.nudge() // it may have been told since, and wait for something else: that does no harm
+	}
+	return old
+}
+
+// nudge has those look up who rely on a watch.
+func nudge(waiters []*waiter, old *watch) {
+	for _, w := range waiters {
+		if w.watch == old {
+			w.nudge()
+		}
 	}
 }

@@ -41,7 +41,10 @@ func leaderOf(t *testing.T, machine StateMachine, voters ...string) *Node {
 	t.Helper()
 	transport, err := mem.NewNetwork().Join("a")
 	require.NoError(t, err)
-	n, err := Start(Config{Transport: transport, Voters: voters, Storage: NewMemoryStorage(), StateMachine: machine})
+	n, err := Start(Config{
+		Transport: transport, Voters: voters, Storage: NewMemoryStorage(), StateMachine: machine,
+		Heartbeat: 10 * time.Millisecond, Election: 100 * time.Millisecond,
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, n.Close())
@@ -246,4 +249,94 @@ func TestWatchedCallersGetTheirOwnOutcome(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// watchedLeader returns a node that leads alone, and watches a context.
+func watchedLeader(t *testing.T, machine StateMachine, ctx context.Context) *Node {
+	t.Helper()
+	n := leaderOf(t, machine, "a")
+	for range watchAfter {
+		_, err := n.Propose(ctx, []byte("x"))
+		require.NoError(t, err)
+	}
+	require.True(t, watched(n, ctx))
+	return n
+}
+
+// Close waits for the state machine, which may take its time. A caller whose context
+// ends meanwhile does not.
+func TestSharedContextEndsWhileTheNodeCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{}
+		ctx, cancel := context.WithCancel(t.Context())
+		n := watchedLeader(t, g, ctx)
+		g.shut = make(chan struct{})
+		outcomes := proposeMany(ctx, n, 1)
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			_ = n.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		require.Empty(t, outcomes, "it is being applied")
+		cancel()
+		synctest.Wait()
+		returned := len(outcomes)
+		close(g.shut)
+		<-closed
+		require.Equal(t, 1, returned, "callers that returned before the state machine did")
+	})
+}
+
+// A grudge is a context that panics when somebody wants to be told of its end.
+type grudge struct{ context.Context }
+
+func (g *grudge) Value(any) any                       { return nil }
+func (g *grudge) AfterFunc(func()) (stop func() bool) { panic("no") }
+
+// What a context does to its own caller must not keep others waiting: he may be the
+// one who was to take all to the core.
+func TestContextThatPanicsHarmsItsCallerAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := leaderOf(t, &gate{}, "a")
+		ctx := &grudge{t.Context()}
+		require.PanicsWithValue(t, "no", func() {
+			for range watchAfter {
+				_, _ = n.Propose(ctx, []byte("x"))
+			}
+		})
+		other, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		outcomes := proposeMany(other, n, 1)
+		synctest.Wait()
+		require.Len(t, outcomes, 1)
+		require.NoError(t, <-outcomes)
+	})
+}
+
+// When a watch moves on, those look up who relied on it, and nobody else: they can
+// be many, and contexts that are each used for a while can follow each other quickly.
+func TestWatchThatMovesOnWakesItsOwn(t *testing.T) {
+	n := startAlone(t, Config{}, "a", "b", "c")
+	n.queue.draining = true // somebody is on the way, and never comes
+	begin := func() (context.Context, *waiter) {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		n.startWatch(ctx)
+		w := n.newWaiter()
+		require.True(t, n.queue.put(ctx, n, EntryCommand, nil, w))
+		return ctx, w
+	}
+	_, first := begin()
+	own, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	alone := n.newWaiter()
+	require.True(t, n.queue.put(own, n, EntryCommand, nil, alone))
+	require.Empty(t, first.done)
+	_, second := begin()
+	require.Len(t, first.done, 1)
+	require.Empty(t, second.done)
+	require.Empty(t, alone.done, "he waits for the end of his context himself")
+	n.queue.draining = false
 }
