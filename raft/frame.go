@@ -8,6 +8,7 @@ import "encoding/binary"
 // this memory: a command is copied once.
 type frame struct {
 	memory  []byte
+	room    int // for the head; 0: it is never sealed
 	entries int
 	cut     bool // from the slab, which gets back what is not used
 
@@ -18,7 +19,7 @@ type frame struct {
 }
 
 // maxFrame is the most memory that frames are cut from, but for a command that is
-// larger.
+// larger. It takes batches that are larger than maxSlab to get there.
 const maxFrame = 256 << 10
 
 // headRoom returns how many bytes the head of an append takes at most.
@@ -33,7 +34,11 @@ func (o *orders) encode(s *slab, room int, kind EntryKind, data []byte) []byte {
 	need := uvarintLen(head) + len(data)
 	if n := len(o.frames); n == 0 || cap(o.frames[n-1].memory)-len(o.frames[n-1].memory) < need {
 		o.endFrame(s)
-		o.frames = append(o.frames, newFrame(s, room, need))
+		most := max(maxSlab, cap(*s))
+		if n > 0 {
+			most = maxFrame
+		}
+		o.frames = append(o.frames, newFrame(s, most, room, need))
 	}
 	f := &o.frames[len(o.frames)-1]
 	f.memory = binary.AppendUvarint(f.memory, head)
@@ -47,12 +52,12 @@ func (o *orders) encode(s *slab, room int, kind EntryKind, data []byte) []byte {
 }
 
 // newFrame returns a frame with room for a head and need bytes, or more.
-func newFrame(s *slab, room, need int) frame {
+func newFrame(s *slab, most, room, need int) frame {
 	if room+need >= maxFrame/4 {
-		return frame{memory: make([]byte, room, room+need)}
+		return frame{memory: make([]byte, room, room+need), room: room}
 	}
-	rest := s.room(room+need, maxFrame)
-	return frame{memory: rest[:room], cut: true}
+	rest := s.room(room+need, most)
+	return frame{memory: rest[:room], room: room, cut: true}
 }
 
 // endFrame takes what the frame that fills has used off the slab.
@@ -69,12 +74,11 @@ func (o *orders) endFrame(s *slab) {
 // least, and returns its body. The head is written at the front of its room, and
 // moved to the end.
 func (f *frame) seal(group string, m *message) []byte {
-	room := headRoom(group)
 	head := append(f.memory[:0], wireVersion)
 	head = appendHead(head, group, m)
 	head = binary.AppendUvarint(head, uint64(f.entries))
-	head = binary.AppendUvarint(head, uint64(len(f.memory)-room))
-	f.body = f.memory[room-len(head):]
+	head = binary.AppendUvarint(head, uint64(len(f.memory)-f.room))
+	f.body = f.memory[f.room-len(head):]
 	copy(f.body, head)
 	return f.body
 }
@@ -85,7 +89,7 @@ func (n *Node) frameOf(run []message) *frame {
 	for i := range n.frames {
 		f := &n.frames[i]
 		if f.first == run[0].Index+1 {
-			if f.memory != nil && f.body == nil && f.covers(run) {
+			if f.room > 0 && f.body == nil && f.covers(run) {
 				return f
 			}
 			break

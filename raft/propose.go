@@ -19,6 +19,7 @@ type queue struct {
 	filling  orders
 	bytes    int
 	draining bool // somebody is on the way to take them
+	lone     bool // the last batch was one command: the next may be another
 	contexts witness
 
 	spare orders // guarded by Node.mu
@@ -263,7 +264,11 @@ func (q *queue) put(ctx context.Context, n *Node, kind EntryKind, data []byte, w
 		return false
 	}
 	f := &q.filling
-	f.entries = append(f.entries, Entry{Kind: kind, Data: f.encode(&q.slab, headRoom(n.config.Group), kind, data)})
+	room := headRoom(n.config.Group)
+	if q.lone && len(data) < room {
+		room = 0 // its head would take more than a copy of it
+	}
+	f.entries = append(f.entries, Entry{Kind: kind, Data: f.encode(&q.slab, room, kind, data)})
 	f.waiters = append(f.waiters, w)
 	q.bytes += size
 	first := !q.draining
@@ -300,6 +305,7 @@ func (q *queue) take() orders {
 	taken := q.filling
 	q.filling, q.spare = q.spare, orders{}
 	q.bytes, q.draining = 0, false
+	q.lone = len(taken.waiters) == 1
 	return taken
 }
 

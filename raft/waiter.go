@@ -73,21 +73,21 @@ func (w *waiter) nudge() {
 // wait waits for the outcome or the end of ctx; gone is the state in which the
 // caller has left w to others, and decided if it has not.
 func (w *waiter) wait(ctx context.Context) (gone int32) {
-	end := ctx.Done()
-	if w.watch != nil {
-		end = nil
-	}
+	end, watched := ctx.Done(), w.watch != nil
 	for {
-		if end == nil {
+		over := false
+		if watched || end == nil {
 			<-w.done
+			over = watched && ctx.Err() != nil
 		} else {
 			select {
 			case <-w.done:
 			case <-end:
+				over = true
 			}
 		}
 		state := w.state.Load()
-		for state != decided && ctx.Err() != nil {
+		for over && state != decided {
 			if w.state.CompareAndSwap(state, abandoned) {
 				return state
 			}
@@ -96,7 +96,7 @@ func (w *waiter) wait(ctx context.Context) (gone int32) {
 		if state == decided {
 			return decided
 		}
-		end = ctx.Done() // nudged for nothing, or because nobody watches any more
+		watched = false // nudged for nothing, or because nobody watches any more
 	}
 }
 

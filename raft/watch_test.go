@@ -51,12 +51,7 @@ func leaderOf(t *testing.T, machine StateMachine, voters ...string) *Node {
 		require.NoError(t, transport.Close())
 	})
 	if len(voters) > 1 {
-		now := n.enter()
-		n.core.campaign(true)
-		for _, voter := range voters[1:] {
-			n.step(now, &message{Kind: msgVoteReply, From: voter, Term: n.core.term})
-		}
-		n.leave(now, nil)
+		n.win(voters...)
 	}
 	require.NoError(t, n.until(t.Context(), func() (bool, error) { return n.core.role == leader, nil }))
 	return n

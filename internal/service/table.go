@@ -62,9 +62,9 @@ func (t *Table) Deliver(name, from string, body []byte) bool {
 	return deliver(enter(&t.receivers, name), from, body, false)
 }
 
-// DeliverShared is Deliver for a body that nobody writes into any more.
-func (t *Table) DeliverShared(name, from string, body []byte) bool {
-	return deliver(enter(&t.receivers, name), from, body, true)
+// DeliverShared is Deliver for a body that nobody writes into any more, if shared.
+func (t *Table) DeliverShared(name, from string, body []byte, shared bool) bool {
+	return deliver(enter(&t.receivers, name), from, body, shared)
 }
 
 // DeliverTo is Deliver for a name that is a part of a buffer.

@@ -55,15 +55,15 @@ func TestDeliverRunsTheHandler(t *testing.T) {
 // What is shared is kept by who asked for that, and copied for all others.
 func TestDeliverShared(t *testing.T) {
 	var table Table
-	require.False(t, table.DeliverShared("s", "peer", nil), "an empty table")
+	require.False(t, table.DeliverShared("s", "peer", nil, true), "an empty table")
 	body := []byte("body")
 	table.Receive("s", func(_ string, body []byte) { clear(body) })
-	require.True(t, table.DeliverShared("s", "peer", body))
+	require.True(t, table.DeliverShared("s", "peer", body, true))
 	require.Equal(t, "body", string(body))
 	var kept []byte
 	var told bool
 	table.ReceiveShared("s", func(_ string, body []byte, shared bool) { kept, told = body, shared })
-	require.True(t, table.DeliverShared("s", "peer", body))
+	require.True(t, table.DeliverShared("s", "peer", body, true))
 	require.True(t, told)
 	require.Same(t, &body[0], &kept[0])
 	require.True(t, table.Deliver("s", "peer", body))

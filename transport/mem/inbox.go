@@ -117,11 +117,7 @@ func (b *inbox) drain() {
 	for b.next < len(b.taken.messages) || b.take() {
 		m := &b.taken.messages[b.next]
 		b.next++
-		if m.shared {
-			b.to.services.DeliverShared(m.service, b.from, m.body)
-		} else {
-			b.to.services.Deliver(m.service, b.from, m.body)
-		}
+		b.to.services.DeliverShared(m.service, b.from, m.body, m.shared)
 	}
 	exited = false
 }
