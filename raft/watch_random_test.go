@@ -6,8 +6,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/parley-go/parley/transport/sim"
 )
 
@@ -112,20 +110,22 @@ func watchAtRandom(t *testing.T, rng *rand.Rand) {
 	}
 	synctest.Wait()
 	for i, c := range crowds {
-		if c.ctx.Err() != nil {
-			require.Len(t, c.returned, c.callers, "callers of crowd %d, whose context has ended", i)
+		if got := len(c.returned); c.ctx.Err() != nil && got != c.callers {
+			t.Errorf("%d of %d callers of crowd %d returned, whose context has ended", got, c.callers, i)
 		}
 		c.cancel()
 	}
 	synctest.Wait()
 	for i, c := range crowds {
-		require.Len(t, c.returned, c.callers, "callers of crowd %d, in the end", i)
+		if got := len(c.returned); got != c.callers {
+			t.Errorf("%d of %d callers of crowd %d returned in the end", got, c.callers, i)
+		}
 	}
 	if held {
 		n.drain()
 	}
 	if shut := <-l.state; shut != nil {
-		close(shut)
+		close(shut) // Close waits for the state machine
 	}
 	l.state <- nil
 }
