@@ -108,6 +108,7 @@ func TestNodesOfOneProcessShareCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // where nobody is late, and elects another leader
 		nodes, ledgers := startLedgers(t, func(t *mem.Transport) transport.Transport { return t })
 		require.NoError(t, nodes[0].Ready(t.Context()))
+		synctest.Wait() // the leader knows both logs: it no longer probes
 		command := bytes.Repeat([]byte("x"), 1000)
 		var callers sync.WaitGroup
 		for range 100 {
