@@ -82,7 +82,7 @@ type sight struct {
 	transferee string
 	changing   bool
 	removed    bool   // see standing
-	membership uint64 // core.rebuilt
+	rebuilt    uint64 // as in core
 }
 
 // A note is something to be logged, once the lock is released.
@@ -229,12 +229,12 @@ func (n *Node) count() {
 func (n *Node) publish() {
 	c := n.core
 	s := &n.seen
-	changing := s.changing || s.membership != c.rebuilt
+	changing := s.changing || s.rebuilt != c.rebuilt
 	if changing {
 		changing = c.changing()
 	}
 	removed := n.standing.removed(n, changing)
-	s.membership = c.rebuilt
+	s.rebuilt = c.rebuilt
 	if s.role == c.role && s.term == c.term && s.leader == c.leader && s.transferee == c.office.transferee && s.changing == changing && s.removed == removed {
 		return
 	}
@@ -247,17 +247,15 @@ func (n *Node) publish() {
 		}
 		n.stats.Elected++
 	}
-	if s.term != c.term {
-		n.catchAgain()
-	}
+	turned := s.term != c.term
 	if c.role != leader && !changing && !c.membership().Contains(n.local) {
 		n.forsake()
 	}
 	if s.leader != c.leader && c.leader != "" {
 		n.note(slog.LevelInfo, "new leader", slog.String("leader", c.leader), slog.Uint64("term", c.term))
 	}
-	n.seen = sight{role: c.role, term: c.term, leader: c.leader, transferee: c.office.transferee, changing: changing, removed: removed, membership: c.rebuilt}
-	if removed {
+	n.seen = sight{role: c.role, term: c.term, leader: c.leader, transferee: c.office.transferee, changing: changing, removed: removed, rebuilt: c.rebuilt}
+	if turned || removed {
 		n.catchAgain()
 	}
 	n.leading.Store(c.role == leader)

@@ -16,7 +16,7 @@ import (
 // removed does not know.
 type standing struct {
 	member bool          // it was one
-	as     uint64        // and is, in this version of the membership
+	asOf   uint64        // core.rebuilt, when it was seen to be one
 	since  time.Duration // that it is none; 0: it may be
 }
 
@@ -27,10 +27,10 @@ const outcast = 2
 func (s *standing) removed(n *Node, changing bool) bool {
 	c := n.core
 	switch {
-	case s.as == c.rebuilt: // nearly always
+	case s.asOf == c.rebuilt: // nearly always
 		return false
 	case c.membership().Contains(n.local):
-		s.member, s.as, s.since = true, c.rebuilt, 0
+		s.member, s.asOf, s.since = true, c.rebuilt, 0
 		return false
 	case c.role == leader: // it hears of nobody, and goes when the change is done
 		s.member, s.since = true, 0

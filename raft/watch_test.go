@@ -57,7 +57,7 @@ func leaderOf(t *testing.T, machine StateMachine, voters ...string) *Node {
 	return n
 }
 
-// propose has callers propose with a context, and returns what becomes of each.
+// proposeMany has callers propose with a context, and returns what becomes of each.
 func proposeMany(ctx context.Context, n *Node, callers int) (outcomes chan error) {
 	outcomes = make(chan error, callers)
 	for i := range callers {
