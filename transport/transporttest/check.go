@@ -37,6 +37,7 @@ func begin(t testing.TB, n Network) *check {
 	}
 	c := &check{TB: t, network: n, patience: cmp.Or(n.Patience, 30*time.Second)}
 	c.ctx, c.cancel = context.WithTimeout(t.Context(), c.patience)
+	c.started.Add(1) // until end: a late handler may start something while it waits
 	return c
 }
 
@@ -46,13 +47,16 @@ func (c *check) end() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		var closing sync.WaitGroup
 		for _, node := range c.nodes {
-			c.started.Go(func() {
+			closing.Go(func() {
 				if err := node.Close(); err != nil {
 					c.Errorf("Close of %s: %v", node.Local(), err)
 				}
 			})
 		}
+		closing.Wait()
+		c.started.Done() // no handler begins, and starts something, from here on
 		c.started.Wait()
 	}()
 	limit := time.NewTimer(c.patience)
