@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -251,12 +252,14 @@ func field(info, name string) string {
 	return value
 }
 
-// freeAddress returns a port below those that the system gives to outgoing
-// connections, which could take it while a server is down.
+// freeAddress returns an address that no other test gets, with a port below those
+// that the system gives to outgoing connections: these could take it while a
+// server is down, as could a second cluster.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(8_000)))
+		port := firstPort + (portOffset+int(portsTaken.Add(1)))%portCount
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		if l, err := net.Listen("tcp", address); err == nil {
 			require.NoError(t, l.Close())
 			return address
@@ -265,6 +268,13 @@ func freeAddress(t *testing.T) string {
 	t.Fatal("no free port")
 	return ""
 }
+
+const firstPort, portCount = 12_000, 8_000
+
+var (
+	portOffset = rand.IntN(portCount) // another run of the tests may go on beside this one
+	portsTaken atomic.Int64
+)
 
 // runProgram runs examples/kv to its end and returns what it printed.
 func runProgram(t *testing.T, args ...string) string {
