@@ -112,7 +112,7 @@ func newBreaker(c *Config, name string, seed uint64, stripes int, log *changeLog
 		config: c,
 		name:   name,
 		epoch:  time.Now().Add(-1), // the clock never shows 0, which stands for no time
-		counts: make(counters, stripes),
+		counts: counters{cells: make([]countCell, stripes)},
 		log:    log,
 	}
 	b.shadow = &generation{breaker: b, state: Open}

@@ -62,7 +62,8 @@ type Bulkhead struct {
 	// Permits that were returned, each to the cell of the goroutine that had taken
 	// it: its next call finds one there without meeting other processors. All the
 	// others are in free.
-	cells []permitCell
+	cells  []permitCell
+	spread stripe.Spread
 	// strict is 1 while a call waits, or the limit is overrun after it was
 	// lowered. Permits then pass through the lock only. Who returns one first
 	// puts it in a cell and then reads strict; who wants one first sets strict
@@ -81,8 +82,9 @@ type Bulkhead struct {
 
 // A permitCell has a cache line of its own.
 type permitCell struct {
-	n atomic.Int64
-	_ [56]byte
+	n   atomic.Int64
+	met atomic.Uint32
+	_   [52]byte
 }
 
 // NewBulkhead returns an empty Bulkhead, or an error that names each field of the
@@ -136,11 +138,14 @@ func (c *class) Acquire(ctx context.Context) (Permit, error) {
 		return Permit{}, contextError(ctx)
 	}
 	b := c.bulkhead
-	home := stripe.Of(len(b.cells))
+	home := b.spread.Of(len(b.cells))
 	p := Permit{owner: c, start: int64(home)} // it goes back to where the next call from here looks for it
-	cell := &b.cells[home].n
-	if n := cell.Load(); n >= int64(c.Weight) && b.strict.Load() == 0 && cell.CompareAndSwap(n, n-int64(c.Weight)) {
-		return p, nil
+	cell := &b.cells[home]
+	if n := cell.n.Load(); n >= int64(c.Weight) && b.strict.Load() == 0 {
+		if cell.n.CompareAndSwap(n, n-int64(c.Weight)) {
+			return p, nil
+		}
+		b.spread.Met(&cell.met)
 	}
 	w, err := b.enter(c)
 	if err != nil {

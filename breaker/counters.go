@@ -19,18 +19,30 @@ const (
 
 // A countCell holds counts on a cache line of its own.
 type countCell struct {
-	n [8]atomic.Uint64 // countKinds of them are used; 8 fill the line
+	n   [countKinds]atomic.Uint64
+	met atomic.Uint32
+	_   [64 - 8*countKinds - 4]byte
 }
 
 // counters are counts that goroutines on different processors add to without
-// sharing a cache line. The length is a power of two.
-type counters []countCell
+// sharing a cache line.
+type counters struct {
+	cells  []countCell // as many as a power of two
+	spread stripe.Spread
+}
 
-func (c counters) add(kind int) { c[stripe.Of(len(c))].n[kind].Add(1) }
+func (c *counters) add(kind int) {
+	cell := &c.cells[c.spread.Of(len(c.cells))]
+	n := &cell.n[kind]
+	if old := n.Load(); !n.CompareAndSwap(old, old+1) {
+		n.Add(1)
+		c.spread.Met(&cell.met)
+	}
+}
 
-func (c counters) sum(kind int) (total uint64) {
-	for i := range c {
-		total += c[i].n[kind].Load()
+func (c *counters) sum(kind int) (total uint64) {
+	for i := range c.cells {
+		total += c.cells[i].n[kind].Load()
 	}
 	return total
 }

@@ -23,8 +23,9 @@ import (
 // would have come back. They are no more than a thousandth of the burst, and none
 // where the bucket lacks as many anyway.
 type till struct {
-	cells []tillCell
-	batch int64
+	cells  []tillCell
+	spread stripe.Spread
+	batch  int64
 
 	// Guarded by Limiter.mu.
 	tat  int64 // that of the bucket, while the one in the bucket is frozen
@@ -32,8 +33,9 @@ type till struct {
 }
 
 type tillCell struct {
-	n atomic.Int64
-	_ [56]byte
+	n   atomic.Int64
+	met atomic.Uint32
+	_   [52]byte
 }
 
 const (
@@ -46,9 +48,16 @@ const (
 
 // take takes a token from the cell of this goroutine.
 func (t *till) take() bool {
-	cell := &t.cells[stripe.Of(len(t.cells))].n
-	n := cell.Load()
-	return n > 0 && cell.CompareAndSwap(n, n-1)
+	cell := &t.cells[t.spread.Of(len(t.cells))]
+	n := cell.n.Load()
+	if n <= 0 {
+		return false
+	}
+	taken := cell.n.CompareAndSwap(n, n-1)
+	if !taken {
+		t.spread.Met(&cell.met)
+	}
+	return taken
 }
 
 // meet notes that two goroutines met at the bucket, and opens the till when that has
@@ -100,7 +109,7 @@ func (l *Limiter) draw(b *bucket) bool {
 		return false
 	}
 	t.tat, t.lent = next, inside+batch-1
-	t.cells[stripe.Of(len(t.cells))].n.Add(batch - 1)
+	t.cells[t.spread.Of(len(t.cells))].n.Add(batch - 1)
 	return true
 }
 

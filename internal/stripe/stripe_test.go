@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,7 @@ func TestStacksAreSpreadOverMostCells(t *testing.T) {
 		for _, cells := range []int{8, 64} {
 			used := map[int]bool{}
 			for i := range uintptr(2 * cells) {
-				used[of(0xc000_100000+i*size+size/3, cells)] = true
+				used[of(0xc000_100000+i*size+size/3, 0, cells)] = true
 			}
 			require.GreaterOrEqual(t, len(used), cells/2, "%d cells, stacks of %d bytes", cells, size)
 		}
@@ -38,9 +39,10 @@ func TestStacksAreSpreadOverMostCells(t *testing.T) {
 
 func TestOfIsBelowN(t *testing.T) {
 	var wg sync.WaitGroup
+	var spread Spread
 	for range 100 {
 		wg.Go(func() {
-			if n := Of(8); n < 0 || n > 7 {
+			if n := spread.Of(8); n < 0 || n > 7 {
 				t.Errorf("got %d", n)
 			}
 		})
@@ -48,8 +50,59 @@ func TestOfIsBelowN(t *testing.T) {
 	wg.Wait()
 }
 
+// meetUntil lets goroutines with their stacks in these places meet as long as some
+// have the same cell, and returns how often they did.
+func meetUntil(spread *Spread, places []uintptr, cells, most int) (meetings int) {
+	counts := make([]atomic.Uint32, cells)
+	for ; meetings < most; meetings++ {
+		at := map[int]bool{}
+		for _, place := range places {
+			at[of(place, spread.word.Load(), cells)] = true
+		}
+		if len(at) == len(places) {
+			break
+		}
+		spread.Met(&counts[0])
+	}
+	return meetings
+}
+
+func TestGoroutinesThatMeetPart(t *testing.T) {
+	const base, size, cells = 0xc000_100000, 8 << 10, 8
+	pairs := 0
+	for a := range uintptr(64) {
+		for b := range a {
+			places := []uintptr{base + a*size, base + b*size}
+			if of(places[0], 0, cells) != of(places[1], 0, cells) {
+				continue
+			}
+			pairs++
+			var spread Spread
+			require.Less(t, meetUntil(&spread, places, cells, 10_000), 10_000, "stacks %d and %d", a, b)
+			require.NotZero(t, spread.word.Load())
+		}
+	}
+	require.NotZero(t, pairs)
+}
+
+// With nine goroutines and eight cells, two meet under every hash.
+func TestDrawsBecomeRareWhereTheyDoNotHelp(t *testing.T) {
+	var spread Spread
+	var count atomic.Uint32
+	draws, last := 0, uint64(0)
+	for range 3 << 20 {
+		spread.Met(&count)
+		if word := spread.word.Load(); word != last {
+			draws, last = draws+1, word
+			require.Zero(t, word&1, "an even factor takes fewer bits of the address into account")
+		}
+	}
+	require.InDelta(t, 14+3, draws, 2, "doubling from 64 to a million, then one each million")
+}
+
 func BenchmarkOf(b *testing.B) {
+	var spread Spread
 	for b.Loop() {
-		_ = Of(8)
+		_ = spread.Of(8)
 	}
 }
