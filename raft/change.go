@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 )
 
@@ -59,10 +58,12 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 
 // Reconfigure changes the membership (section 4.3), from any node: several nodes
 // at once if need be, through a joint configuration. It returns when the new one
-// is committed. New nodes need not have caught up: they are best named as Learners
-// first, and as Voters once their Ready has returned. A leader that is removed
-// steps down. A node that is removed goes on until it is closed, but takes no more
-// orders: see ErrRemoved.
+// is committed. New nodes need not have caught up: the change begins when a majority
+// of the new voters has (section 4.2.1), and the leader sees to that; if they cannot,
+// everything stays as it is. To wait for all of them, name them as Learners first,
+// and as Voters once their Ready has returned. A leader that is removed steps down. A
+// node that is removed goes on until it is closed, but takes no more orders: see
+// ErrRemoved.
 //
 // m.Outgoing is empty. It waits as long as the change takes, on the leader and
 // elsewhere, until ctx ends: new voters may have to fetch a snapshot first. The
@@ -75,20 +76,22 @@ func (n *Node) Reconfigure(ctx context.Context, m Membership) error {
 		return err
 	}
 	form, _ := m.AppendBinary(nil) // never fails
-	err := n.onLeader(ctx, &request{op: opReconfigure, data: form}, func() error { return n.reconfigureHere(ctx, m) })
-	if errors.Is(err, ErrUncertain) && ctx.Err() == nil {
-		return n.settled(ctx, m, err)
+	for {
+		before := n.Status().Membership
+		err := n.onLeader(ctx, &request{op: opReconfigure, data: form}, func() error { return n.reconfigureHere(ctx, m) })
+		if !errors.Is(err, ErrUncertain) || ctx.Err() != nil {
+			return err
+		}
+		// The leader did not say what became of it. This node sees that in its own
+		// log, once that has caught up: if nothing did, nothing will.
+		if failed := n.Barrier(ctx); failed != nil && !errors.Is(failed, ErrRemoved) {
+			return uncertain(failed)
+		}
+		err = n.until(ctx, n.inForce(m, err))
+		if err == nil || ctx.Err() != nil || !n.Status().Membership.equal(before) {
+			return err
+		}
 	}
-	return err
-}
-
-// settled finds out what became of a change whose leader did not say: it may be
-// under way still. This node sees it in its own log, once that has caught up.
-func (n *Node) settled(ctx context.Context, m Membership, unclear error) error {
-	if err := n.Barrier(ctx); err != nil && !errors.Is(err, ErrRemoved) {
-		return uncertain(err)
-	}
-	return n.until(ctx, n.inForce(m, unclear))
 }
 
 // inForce returns the outcome of a change to m: otherwise, if the last change led
@@ -99,7 +102,7 @@ func (n *Node) inForce(m Membership, otherwise error) func() (bool, error) {
 		switch {
 		case n.core.changing():
 			return false, nil
-		case slices.Equal(now.Voters, m.Voters) && slices.Equal(now.Learners, m.Learners):
+		case now.equal(m):
 			return true, nil
 		}
 		return true, otherwise
@@ -190,11 +193,11 @@ func (n *Node) reconfigureHere(ctx context.Context, m Membership) error {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, errUnsettled) {
+		if !errors.Is(err, errNotYet) {
 			return err
 		}
-		if err := n.rest(ctx); err != nil {
-			return err
+		if ended := n.rest(ctx); ended != nil {
+			return fmt.Errorf("%w: %w", ended, err)
 		}
 	}
 	return n.until(ctx, n.inForce(m, uncertain(errOtherMembership)))

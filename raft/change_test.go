@@ -256,34 +256,67 @@ func TestReconfigureWaitsOnEveryNode(t *testing.T) {
 }
 
 // A change that a leader did not live to answer for: who asked for it on another
-// node learns what became of it.
+// node learns what became of it. If nothing did, the next leader makes it; unless
+// somebody has changed the membership otherwise since.
 func TestReconfigureOutlivesItsLeader(t *testing.T) {
-	simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
-		s.start(abc...)
-		old := s.leader()
-		others := s.others(old)
-		ctx, cancel := background(s, time.Minute)
-		defer cancel()
-		for _, learners := range [][]string{{"x"}, {"y"}} {
+	with := func(learner string) raft.Membership {
+		return raft.Membership{Voters: abc, Learners: []string{learner}}
+	}
+	for _, overtaken := range []bool{false, true} {
+		simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
+			s.start(abc...)
+			old := s.leader()
+			others := s.others(old)
+			ctx, cancel := background(s, time.Minute)
+			defer cancel()
+			require.NoError(t, s.nodes[others[0]].Reconfigure(ctx, with("x")))
+			s.Cut(old.Status().Node, others[0])
+			s.Cut(old.Status().Node, others[1])
 			done := make(chan error, 1)
-			lost := learners[0] == "y"
-			if lost {
-				s.Cut(old.Status().Node, others[0])
-				s.Cut(old.Status().Node, others[1])
-			}
-			go func() {
-				done <- s.nodes[others[0]].Reconfigure(ctx, raft.Membership{Voters: abc, Learners: learners})
-			}()
-			if lost {
-				s.pass(500 * time.Millisecond)
-				s.Partition([]string{old.Status().Node}, others)
+			go func() { done <- s.nodes[others[0]].Reconfigure(ctx, with("y")) }()
+			s.pass(500 * time.Millisecond)
+			s.Partition([]string{old.Status().Node}, others)
+			if overtaken {
+				s.newLeader(others[1], old)
+				require.NoError(t, s.nodes[others[1]].Reconfigure(ctx, with("z")))
 				require.ErrorIs(t, <-done, raft.ErrUncertain)
+				require.Equal(t, []string{"z"}, s.nodes[others[0]].Status().Membership.Learners)
 			} else {
 				require.NoError(t, <-done)
+				require.Equal(t, []string{"y"}, s.nodes[others[0]].Status().Membership.Learners)
 			}
-		}
-		require.Equal(t, []string{"x"}, s.nodes[others[0]].Status().Membership.Learners)
-		s.Heal()
+			s.Heal()
+		})
+	}
+}
+
+// Voters who cannot catch up change nothing: the members go on without them, and
+// who asked learns what was missing. Once they can, the change is made.
+func TestReconfigureWaitsForNewVoters(t *testing.T) {
+	simulate(t, still, raft.Config{Voters: []string{"a"}}, func(t *testing.T, s *simulation) {
+		s.start("a")
+		a := s.leader()
+		s.config.Voters = nil
+		ctx, cancel := background(s, 10*time.Second)
+		defer cancel()
+		err := a.Reconfigure(ctx, raft.Membership{Voters: abc})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, raft.ErrUncertain, "it is certain that nothing was changed")
+		require.ErrorContains(t, err, "a majority of [a b c] has not caught up")
+		_, err = a.Propose(context.Background(), []byte("alone"))
+		require.NoError(t, err)
+		s.pass(2 * time.Second)
+		require.Empty(t, a.Status().Peers, "they are forgotten when nobody asks for them any more")
+
+		ctx, cancel = background(s, time.Minute)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- a.Reconfigure(ctx, raft.Membership{Voters: abc}) }()
+		s.pass(2 * time.Second)
+		require.Equal(t, []string{"a"}, a.Status().Membership.Voters)
+		s.start("c") // one of the two is a majority, with a
+		require.NoError(t, <-done)
+		require.Equal(t, abc, s.nodes["c"].Status().Membership.Voters)
 	})
 }
 

@@ -207,7 +207,8 @@ func (c *core) changing() bool {
 }
 
 // rebuildPeers makes the list of the others fit the membership. Those that a
-// change removes stay until it is committed, so that they hear of it.
+// change removes stay until it is committed, so that they hear of it; recruits are
+// there before it begins.
 func (c *core) rebuildPeers() {
 	n := len(c.configs)
 	latest := &c.configs[n-1]
@@ -216,6 +217,7 @@ func (c *core) rebuildPeers() {
 		before := &c.configs[n-2]
 		names = slices.Concat(names, before.Voters, before.Outgoing, before.Learners)
 	}
+	names = slices.Concat(names, c.office.recruits)
 	slices.Sort(names)
 	names = slices.Compact(names)
 	var peers []*peer
@@ -349,9 +351,13 @@ func (c *core) obey(m *message) {
 	case msgHeartbeat:
 		c.advance(m.Commit)
 		c.noteCommit()
+		durable := min(c.disk.stable, c.verified)
+		if m.Hint > 0 && durable >= m.Hint {
+			return
+		}
 		c.send(message{
 			Kind: msgHeartbeatReply, To: m.From, Term: c.term, Round: m.Round,
-			Index: c.verified, Hint: min(c.disk.stable, c.verified),
+			Index: c.verified, Hint: durable, Newborn: c.newborn,
 		})
 	case msgSnapshot:
 		c.handleSnapshot(m)

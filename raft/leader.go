@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -22,7 +21,9 @@ type office struct {
 	transferee    string
 	transferUntil time.Duration
 	settled       uint64 // index of the last configuration whose commitment was dealt with
-	handedOver    bool   // somebody was asked to stand: leases are void for the rest of the term
+	recruits      []string
+	recruitsUntil time.Duration // when they are forgotten, unless somebody asks for the change again
+	handedOver    bool          // somebody was asked to stand: leases are void for the rest of the term
 
 	queries []query // reads that wait, in order of their rounds
 }
@@ -60,7 +61,11 @@ func (c *core) leaveOffice() {
 	for _, q := range c.office.queries {
 		c.readsLost = append(c.readsLost, q.id)
 	}
+	recruits := c.office.recruits
 	c.office = office{queries: c.office.queries[:0]}
+	if recruits != nil {
+		c.rebuildPeers()
+	}
 }
 
 // govern does what a leader does from time to time.
@@ -68,6 +73,10 @@ func (c *core) govern() {
 	o := &c.office
 	if o.transferee != "" && c.now >= o.transferUntil {
 		o.transferee = "" // it did not take over: go on (section 3.10)
+	}
+	if o.recruits != nil && c.now >= o.recruitsUntil {
+		o.recruits = nil
+		c.rebuildPeers()
 	}
 	if c.now >= o.heartbeatAt {
 		if !c.supported() {
@@ -117,7 +126,20 @@ func (c *core) beat() {
 
 func (c *core) beatTo(p *peer) {
 	p.sentCommit = min(c.commit, p.match)
-	c.send(message{Kind: msgHeartbeat, To: p.name, Term: c.term, Commit: p.sentCommit, Round: c.office.round})
+	c.send(message{Kind: msgHeartbeat, To: p.name, Term: c.term, Commit: p.sentCommit, Round: c.office.round, Hint: c.unasked(p)})
+}
+
+// unasked returns up to where a follower has to hold the log to need no answer to a
+// heartbeat; 0 if it has to answer in any case. Of a follower that has everything,
+// and was heard of a moment ago, the leader learns nothing. A quarter of an
+// election time leaves the rest of it for answers that are lost.
+func (c *core) unasked(p *peer) uint64 {
+	o := &c.office
+	idle := p.stance == replicating && p.match == c.log.last() && o.transferee == "" && len(o.queries) == 0 && c.lease == 0
+	if !idle || c.now-p.activeAt >= c.election/4 {
+		return 0
+	}
+	return p.match
 }
 
 // propose appends entries whose Kind and Data are set, and returns the index of
@@ -144,54 +166,6 @@ func (c *core) write(entries []Entry) (first uint64) {
 		c.feed(p, false)
 	}
 	return first
-}
-
-// reconfigure begins a change of the membership (section 4.3).
-func (c *core) reconfigure(now time.Duration, to Membership) (index uint64, err error) {
-	c.now = now
-	if err := to.check(); err != nil {
-		return 0, err
-	}
-	switch {
-	case c.role != leader:
-		return 0, ErrNotLeader
-	case c.changing() || c.office.transferee != "":
-		return 0, ErrBusy
-	case c.commit < c.office.start || !c.workable(to.Voters):
-		// Before an entry of this term is committed, a change of an earlier leader
-		// may still be under way unseen (Ongaro, "bug in single-server membership
-		// changes", 2015).
-		return 0, errUnsettled
-	}
-	return c.configure(c.membership().next(to)), nil
-}
-
-// errUnsettled says that a new leader cannot change the membership yet.
-var errUnsettled = fmt.Errorf("%w: the leader is new", ErrBusy)
-
-// workable reports whether a majority of the voters is new, or has acknowledged an
-// entry of this term. Members that have not may be newborns: if the change made
-// them decisive and this leader fell, nobody could be elected any more.
-func (c *core) workable(voters []string) bool {
-	n := 0
-	for _, name := range voters {
-		if p := c.peer(name); p == nil || p.match >= c.office.start {
-			n++ // this server is no peer of its own
-		}
-	}
-	return n > len(voters)/2
-}
-
-// configure appends a configuration, which is in force at once.
-func (c *core) configure(m Membership) (index uint64) {
-	data, _ := m.AppendBinary(nil)
-	entry := []Entry{{Kind: EntryMembership, Data: data}}
-	index = c.log.last() + 1
-	c.configs = append(c.configs, placedMembership{index, m})
-	c.rebuildPeers()
-	c.write(entry)
-	c.promoteCommit()
-	return index
 }
 
 // transfer hands the leadership over to another voter (section 3.10). It ends by
@@ -281,24 +255,4 @@ func (c *core) reached(of func(p *peer) uint64) uint64 {
 		return true
 	})
 	return lowest
-}
-
-// settle ends a change of the membership whose last configuration is committed:
-// those who are no longer part of it hear so, and a leader that is none of its
-// voters steps down (section 4.2.2).
-func (c *core) settle() {
-	before := c.peers
-	c.rebuildPeers()
-	out := !c.membership().IsVoter(c.id)
-	for _, p := range before {
-		if out || c.peer(p.name) == nil {
-			c.feed(p, true)
-		}
-	}
-	if out {
-		if p := c.heir(); p != nil && p.match == c.log.last() {
-			c.send(message{Kind: msgTimeoutNow, To: p.name, Term: c.term})
-		}
-		c.becomeFollower(c.term, "")
-	}
 }

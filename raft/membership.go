@@ -44,6 +44,11 @@ func (m *Membership) majorities(ok func(voters []string) bool) bool {
 	return len(m.Voters) > 0 && ok(m.Voters) && (len(m.Outgoing) == 0 || ok(m.Outgoing))
 }
 
+// equal compares memberships whose lists are sorted, as clone returns them.
+func (m Membership) equal(o Membership) bool {
+	return slices.Equal(m.Voters, o.Voters) && slices.Equal(m.Learners, o.Learners) && slices.Equal(m.Outgoing, o.Outgoing)
+}
+
 // next returns the first configuration on the way from one to another: a joint
 // one, unless the voters stay the same.
 func (m Membership) next(to Membership) Membership {

@@ -8,8 +8,8 @@ type messageKind uint8
 const (
 	msgAppend         messageKind = 1  // leader: entries after Index, which has LogTerm (AppendEntries, section 3.5)
 	msgAppendReply    messageKind = 2  // Index is durable up to there; with Reject, where to try again
-	msgHeartbeat      messageKind = 3  // leader: I lead; Commit never above what the receiver is known to hold
-	msgHeartbeatReply messageKind = 4  // Index is received, Hint durable
+	msgHeartbeat      messageKind = 3  // leader: I lead; Commit never above what the receiver is known to hold; who holds all up to Hint need not answer, unless it is 0
+	msgHeartbeatReply messageKind = 4  // Index is received, up to Hint durably
 	msgPreVote        messageKind = 5  // would you vote for me in Term? (section 9.6)
 	msgPreVoteReply   messageKind = 6  // Term is the one asked for, or with Reject the receiver's own
 	msgVote           messageKind = 7  // RequestVote (section 3.4); my log ends at Index with LogTerm
@@ -40,11 +40,11 @@ type message struct {
 
 	Index   uint64 // see the kinds; in a refused append, the index that was refused
 	LogTerm uint64 // term of the entry at Index; in a refused append, of that at Hint
-	Hint    uint64 // in a refused append: the highest index where the logs may agree; in a heartbeat's reply: what is durable
+	Hint    uint64 // in a refused append: the highest index where the logs may agree; in a heartbeat and its reply: see there
 	Commit  uint64
 	Round   uint64 // number of the leader's latest round of confirmation; replies echo it (section 6.4)
 	Reject  bool
 	Force   bool // a vote asked for by the leader itself: leader stickiness does not apply (section 4.2.3)
-	Newborn bool // a vote or a question for one: the sender may have lost its disk
+	Newborn bool // a vote, a question for one, or an answer to the leader: the sender may have lost its disk
 	Entries []Entry
 }

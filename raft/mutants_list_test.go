@@ -117,10 +117,10 @@ var mutants = []mutant{
 
 	// Membership.
 	{"change before own commit", "the membership changes before an entry of the own term is committed", 1000, []mutantEdit{
-		{"leader.go", "\tcase c.commit < c.office.start || !c.workable(to.Voters):\n", "\tcase !c.workable(to.Voters):\n"},
+		{"reconfigure.go", "	case c.commit < c.office.start:\n", "	case c.commit == 0:\n"},
 	}},
 	{"two changes at once", "a change begins before the one before it is committed", 1000, []mutantEdit{
-		{"leader.go", "	case c.changing() || c.office.transferee != \"\":\n", "	case c.office.transferee != \"\":\n"},
+		{"reconfigure.go", "	case c.changing() || c.office.transferee != \"\":\n", "	case c.office.transferee != \"\":\n"},
 	}},
 	{"no joint configuration", "voters change at one stroke", 100, []mutantEdit{
 		{"membership.go", "		to.Outgoing = slices.Clone(m.Voters)\n", ""},
@@ -132,7 +132,7 @@ var mutants = []mutant{
 		{"replicate.go", "		c.configs = c.configs[:n] // section 4.1: back to the configuration before\n", ""},
 	}},
 	{"removed leader stays", "a leader that is no longer a voter goes on leading", 1000, []mutantEdit{
-		{"leader.go", "	out := !c.membership().IsVoter(c.id)\n", "	out := false\n"},
+		{"reconfigure.go", "	out := !c.membership().IsVoter(c.id)\n", "	out := false\n"},
 	}},
 	{"removed leader counts itself", "a leader that is no longer a voter counts its own log", 1000, []mutantEdit{
 		{"leader.go", "		slices.Sort(values)\n", "		if !slices.Contains(voters, c.id) {\n			values = append(values, of(nil))\n		}\n		slices.Sort(values)\n"},

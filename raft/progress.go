@@ -39,6 +39,7 @@ type peer struct {
 	sent       window
 	sentCommit uint64        // the commit index it was last told
 	activeAt   time.Duration // of its last reply
+	newborn    bool          // it said so then
 	round      uint64        // latest round that it confirmed
 	beatRound  uint64        // of the last heartbeat
 	beatNext   uint64        // next, when that was sent

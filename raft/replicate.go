@@ -53,7 +53,7 @@ func (c *core) offer(p *peer) {
 
 // report takes a follower's answer.
 func (c *core) report(p *peer, m *message) {
-	p.activeAt = c.now
+	p.activeAt, p.newborn = c.now, m.Newborn
 	if m.Round > p.round && m.Round <= c.office.round {
 		p.round = m.Round
 		c.confirm()
@@ -226,7 +226,7 @@ func (c *core) acknowledge() {
 	if c.catchUp > 0 && index >= c.catchUp {
 		c.growUp()
 	}
-	c.send(message{Kind: msgAppendReply, To: c.leader, Term: c.term, Index: index, Round: c.ackRound})
+	c.send(message{Kind: msgAppendReply, To: c.leader, Term: c.term, Index: index, Round: c.ackRound, Newborn: c.newborn})
 }
 
 // aim sets a newborn's goal, once.

@@ -135,11 +135,16 @@ func TestReconfigureNeedsVotersThatAreThere(t *testing.T) {
 	require.Equal(t, c.last(), c.commit)
 
 	_, err := c.reconfigure(time.Hour, Membership{Voters: []string{"c"}})
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, err, errNotYet)
 	_, err = c.reconfigure(time.Hour, Membership{Voters: []string{"a", "c"}})
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, err, errNotYet)
+	_, err = c.reconfigure(time.Hour, Membership{Voters: []string{"a", "d"}})
+	require.ErrorIs(t, err, errNotYet, "nor is it known whether d is there")
+	c.step(time.Hour, &message{Kind: msgAppendReply, From: "c", To: "a", Term: 3, Index: c.last(), Newborn: true})
+	_, err = c.reconfigure(time.Hour, Membership{Voters: []string{"c"}})
+	require.ErrorIs(t, err, errNotYet, "c has not caught up with what it may have forgotten")
 	_, err = c.reconfigure(time.Hour, Membership{Voters: []string{"a", "b", "d"}})
-	require.NoError(t, err, "a newcomer is no newborn")
+	require.NoError(t, err, "a and b are a majority without d")
 }
 
 // A gap in a stream of appends has all that follow refused. Only the first refusal

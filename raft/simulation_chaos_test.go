@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -368,12 +369,26 @@ func (w *simWorld) reconfigure() {
 		}
 	}
 	w.logf("%s is to change the membership to %v", l.name, m)
-	l.input(func(now time.Duration) { _, _ = l.core.reconfigure(now, m) })
+	w.insist(l, m, 30)
+}
+
+// insist asks for a change as long as the leader has it that it is too early, as a
+// driver does.
+func (w *simWorld) insist(l *simNode, m Membership, times int) {
+	if !l.runs() || times == 0 {
+		return
+	}
+	var err error
+	l.input(func(now time.Duration) { _, err = l.core.reconfigure(now, m) })
+	if errors.Is(err, errNotYet) {
+		w.after(w.plan.heartbeat, func() { w.insist(l, m, times-1) })
+	}
 }
 
 // loseDisk takes the disk of one node away, if that is the only failure: a node
-// without its past counts as one until it has caught up. (One that began as the
-// only voter would take itself for a new cluster; nothing can tell it.)
+// without a past counts as one until it has caught up, also where it has none
+// because it was never reached. (One that began as the only voter would take itself
+// for a new cluster; nothing can tell it.)
 func (w *simWorld) loseDisk() {
 	l := w.leader()
 	if l == nil || w.troubles > 0 || w.ambush > 0 {
@@ -386,10 +401,10 @@ func (w *simWorld) loseDisk() {
 	var able []*simNode
 	goal := uint64(0)
 	for _, n := range w.nodes {
-		if !n.runs() || n.core.failed {
+		if !n.runs() || n.core.failed || n.core.newborn && slices.Contains(n.config.voters, n.name) {
 			return
 		}
-		if slices.Contains(m.Voters, n.name) && (n.core.newborn || n.core.leader != l.name || n.core.term != l.core.term || !simSame(n.core.membership(), m)) {
+		if slices.Contains(m.Voters, n.name) && (n.core.newborn || n.core.leader != l.name || n.core.term != l.core.term || !n.core.membership().equal(*m)) {
 			return
 		}
 		goal = max(goal, n.core.last())

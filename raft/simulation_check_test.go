@@ -86,7 +86,7 @@ func (n *simNode) observe() {
 	}
 	config := n.inForce()
 	n.observeLog()
-	if m, want := c.membership(), n.inForce(); !simSame(m, want) {
+	if m, want := c.membership(), n.inForce(); !m.equal(*want) {
 		w.breaks("the latest membership in the log is in force", "%s has %v, its log says %v", n.name, *m, *want)
 	}
 	led := n.role == leader && n.term <= c.term
@@ -126,10 +126,6 @@ func (n *simNode) inForce() *Membership {
 		return &n.configs[k-1].Membership
 	}
 	return &Membership{}
-}
-
-func simSame(a, b *Membership) bool {
-	return slices.Equal(a.Voters, b.Voters) && slices.Equal(a.Outgoing, b.Outgoing) && slices.Equal(a.Learners, b.Learners)
 }
 
 // observeLog follows the changes of the log, and checks log matching.
@@ -368,7 +364,7 @@ func (n *simNode) checkFirst(led bool, known uint64, config *Membership) {
 	}
 	now := n.inForce()
 	// If it left a joint configuration just now, that one was in force before.
-	if !durable(config, c.commit) && (simSame(config, now) || !durable(config, known+1) || !durable(now, c.commit)) {
+	if !durable(config, c.commit) && (config.equal(*now) || !durable(config, known+1) || !durable(now, c.commit)) {
 		w.breaks("committed is durable on majorities", "%s of term %d commits entry %d, not durable on a majority of %v", n.name, c.term, c.commit, *config)
 	}
 }
@@ -399,7 +395,7 @@ func (w *simWorld) checkApplied(n *simNode, e *Entry) {
 
 // checkInfo checks the description of an own snapshot.
 func (w *simWorld) checkInfo(n *simNode, info SnapshotInfo) {
-	if info.Term != w.truth.entries[info.Index-1].term || !simSame(&info.Membership, w.truth.membership(info.Index)) {
+	if info.Term != w.truth.entries[info.Index-1].term || !info.Membership.equal(*w.truth.membership(info.Index)) {
 		w.breaks("snapshots know their membership", "%s: %+v, committed %v", n.name, info, *w.truth.membership(info.Index))
 	}
 }

@@ -155,6 +155,9 @@ func showMessage(m *message) string {
 		}
 		return fmt.Sprintf("%s: saved to %d (round %d)", head, m.Index, m.Round)
 	case msgHeartbeat:
+		if m.Hint > 0 {
+			return fmt.Sprintf("%s (commit %d, round %d), no answer needed from %d on", head, m.Commit, m.Round, m.Hint)
+		}
 		return fmt.Sprintf("%s (commit %d, round %d)", head, m.Commit, m.Round)
 	case msgHeartbeatReply:
 		if m.Reject {
