@@ -553,7 +553,7 @@ func TestCountersEndAtTheirBounds(t *testing.T) {
 		}
 		return all.Value()
 	}
-	const most, least = math.MaxInt64, math.MinInt64
+	const most, least = int64(math.MaxInt64), int64(math.MinInt64)
 	require.EqualValues(t, most, sum(most, 1))
 	require.EqualValues(t, most, sum(most, most, most))
 	require.EqualValues(t, least, sum(least))

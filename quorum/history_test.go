@@ -1,6 +1,7 @@
 package quorum_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -107,8 +108,8 @@ func (h *history) checkKey(t *testing.T, done []operation) {
 func checkOrder(t *testing.T, operations []operation) {
 	t.Helper()
 	starts, ends := slices.Clone(operations), slices.Clone(operations)
-	slices.SortStableFunc(starts, func(a, b operation) int { return int(a.start - b.start) })
-	slices.SortStableFunc(ends, func(a, b operation) int { return int(min(a.end, 1<<61) - min(b.end, 1<<61)) })
+	slices.SortStableFunc(starts, func(a, b operation) int { return cmp.Compare(a.start, b.start) })
+	slices.SortStableFunc(ends, func(a, b operation) int { return cmp.Compare(a.end, b.end) })
 	var newest operation
 	for _, o := range starts {
 		for len(ends) > 0 && ends[0].end < o.start {

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -134,23 +135,31 @@ func TestYearsOfUse(t *testing.T) {
 }
 
 func TestTrapLimitAboveABillionASecondIsZero(t *testing.T) {
-	for _, perSecond := range []int{1e9, 1_500_000_007, 1e10, 1e12} {
-		l := newLimiter(t, ratelimit.Per(perSecond, time.Second), perSecond/1000)
-		require.True(t, l.AllowN(start, perSecond/1000))
-		got, want := 0, perSecond/1000 // what comes back in the next millisecond
+	for _, limit := range []ratelimit.Limit{
+		ratelimit.Per(1e9, time.Second), ratelimit.Per(1_500_000_007, time.Second),
+		ratelimit.Per(1e7, ms), ratelimit.Per(1e9, ms),
+	} {
+		each := float64(limit.Events) * float64(ms) / float64(limit.Period) // millisecond
+		l := newLimiter(t, limit, int(each))
+		require.True(t, l.AllowN(start, int(each)))
+		got := 0 // what comes back in the next millisecond
 		for at := time.Duration(0); at <= ms; at += 100 {
-			for n := perSecond / 10_000_000; n > 0; n /= 2 {
+			for n := int(each / 10_000); n > 0; n /= 2 {
 				for l.AllowN(after(at), n) {
 					got += n
 				}
 			}
 		}
-		require.LessOrEqual(t, got, want, "%d per second", perSecond)
-		require.GreaterOrEqual(t, float64(got), 0.999*float64(want), "%d per second", perSecond)
+		require.LessOrEqual(t, float64(got), each, "%v", limit)
+		require.GreaterOrEqual(t, float64(got), 0.999*each, "%v", limit)
 	}
 }
 
 func TestTrapPanicsAtZero(t *testing.T) {
+	tooMuch := "" // for the largest integer; where that has 32 bits, it is not too much
+	if math.MaxInt > math.MaxInt32 {
+		tooMuch = fmt.Sprint("burst is ", math.MaxInt)
+	}
 	for _, test := range []struct {
 		limit ratelimit.Limit
 		burst int
@@ -159,16 +168,16 @@ func TestTrapPanicsAtZero(t *testing.T) {
 		{ratelimit.Limit{}, 1, "Limit.Period is 0s: must be from 1ns to 8760h"},
 		{ratelimit.Per(0, time.Second), 1, "Limit.Events is 0: must be from 1"},
 		{ratelimit.Per(-1, time.Second), 1, "Limit.Events is -1"},
-		{ratelimit.Per(math.MinInt, time.Second), 1, "Limit.Events is -9223372036854775808"},
+		{ratelimit.Per(math.MinInt, time.Second), 1, fmt.Sprint("Limit.Events is ", math.MinInt)},
 		{ratelimit.Per(1, 0), 1, "Limit.Period is 0s"},
 		{ratelimit.Per(1, -time.Second), 1, "Limit.Period is -1s"},
 		{ratelimit.Per(1, math.MaxInt64), 1, "Limit.Period is 2562047h47m16.854775807s"},
-		{ratelimit.Per(1e12+1, time.Second), 1, "Limit.Events is 1000000000001: must be from 1 to 1000 for each nanosecond of Period"},
+		{ratelimit.Per(1e9+1, ms), 1, "Limit.Events is 1000000001: must be from 1 to 1000 for each nanosecond of Period"},
 		{ratelimit.Per(math.MaxInt, 365*24*time.Hour), 1, ""},
 		{ratelimit.Per(1, time.Second), 0, "burst is 0: must be from 1 to 2^31-1"},
 		{ratelimit.Per(1, time.Second), -1, "burst is -1"},
 		{ratelimit.Per(1e9, time.Second), math.MaxInt32, ""},
-		{ratelimit.Per(1e9, time.Second), math.MaxInt32 + 1, "burst is 2147483648"},
+		{ratelimit.Per(1e9, time.Second), math.MaxInt, tooMuch},
 		{ratelimit.Per(1, time.Hour), 8760, ""},
 		{ratelimit.Per(1, time.Hour), 8761, "burst is 8761: must be as many as the limit allows in 8760h"},
 	} {
@@ -225,7 +234,7 @@ func TestSetLimitKeepsWhatIsLacking(t *testing.T) {
 		}
 	})
 	t.Run("a far lower limit forgives nothing", func(t *testing.T) {
-		l := newLimiter(t, ratelimit.Per(1e12, time.Second), math.MaxInt32)
+		l := newLimiter(t, ratelimit.Per(1e9, ms), math.MaxInt32)
 		require.True(t, l.AllowN(start, math.MaxInt32))
 		require.NoError(t, l.SetLimitAt(start, ratelimit.Per(1, 365*24*time.Hour), 1))
 		require.False(t, l.AllowN(after(365*24*time.Hour), 1))

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"cmp"
 	"math/big"
 	"slices"
 	"testing"
@@ -46,7 +47,7 @@ type event struct {
 // is allowed for times being whole ones.
 func requireWithin(t testing.TB, events []event, limit ratelimit.Limit, burst int) {
 	t.Helper()
-	slices.SortStableFunc(events, func(a, b event) int { return int(a.at - b.at) })
+	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	// The promise holds between all pairs if the bucket that is filled and emptied
 	// by the events in order never lacks more than burst.
 	rate := big.NewRat(int64(limit.Events), int64(limit.Period))

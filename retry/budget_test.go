@@ -2,6 +2,7 @@ package retry_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -88,7 +89,7 @@ func TestBudgetTakesAllOrNothing(t *testing.T) {
 		b.Deposit()
 	}
 	require.False(t, b.AllowN(now, 5))
-	require.False(t, b.AllowN(now, 1<<62))
+	require.False(t, b.AllowN(now, math.MaxInt))
 	require.True(t, b.AllowN(now, 0))
 	require.True(t, b.AllowN(now, -1))
 	require.True(t, b.AllowN(now, 4))

@@ -24,6 +24,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -145,7 +146,7 @@ func play(config lb.Config) (outcomes []outcome, err error) {
 				o.failed++
 			}
 			latencies = append(latencies, c.ends-now)
-			at, _ := slices.BinarySearchFunc(underWay, c, func(x, y call) int { return int(x.ends - y.ends) })
+			at, _ := slices.BinarySearchFunc(underWay, c, func(x, y call) int { return cmp.Compare(x.ends, y.ends) })
 			underWay = slices.Insert(underWay, at, c)
 		}
 		now = next

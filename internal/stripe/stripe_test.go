@@ -30,7 +30,7 @@ func TestStacksAreSpreadOverMostCells(t *testing.T) {
 		for _, cells := range []int{8, 64} {
 			used := map[int]bool{}
 			for i := range uintptr(2 * cells) {
-				used[of(0xc000_100000+i*size+size/3, 0, cells)] = true
+				used[of(0x4010_0000+i*size+size/3, 0, cells)] = true
 			}
 			require.GreaterOrEqual(t, len(used), cells/2, "%d cells, stacks of %d bytes", cells, size)
 		}
@@ -68,7 +68,7 @@ func meetUntil(spread *Spread, places []uintptr, cells, most int) (meetings int)
 }
 
 func TestGoroutinesThatMeetPart(t *testing.T) {
-	const base, size, cells = 0xc000_100000, 8 << 10, 8
+	const base, size, cells = 0x4010_0000, 8 << 10, 8
 	pairs := 0
 	for a := range uintptr(64) {
 		for b := range a {

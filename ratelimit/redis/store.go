@@ -73,7 +73,7 @@ func New(client goredis.Scripter, config Config) (*Store, error) {
 		config.Prefix = "ratelimit:" + config.Name + ":"
 	}
 	s := &Store{client: client, config: config, script: goredis.NewScript(source)}
-	if config.Limit.Events > exact/1000 {
+	if int64(config.Limit.Events) > exact/1000 {
 		return nil, fmt.Errorf("%w: Config.Limit.Events is %d: must be at most 2^52/1000", ErrInvalid, config.Limit.Events)
 	}
 	s.gain, s.each = int64(config.Limit.Events)*1000, int64(config.Limit.Period)

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -467,7 +468,7 @@ func TestInvalidConfigNamesFieldValueAndBound(t *testing.T) {
 		says   []string
 	}{
 		{Config{Queue: -1}, []string{"Queue", "-1", "1 to 1048576"}},
-		{Config{MaxMessage: 2 << 30}, []string{"MaxMessage", "2147483648"}},
+		{Config{MaxMessage: math.MaxInt32}, []string{"MaxMessage", "2147483647"}},
 		{Config{Trace: -5}, []string{"Trace", "-5"}},
 		{Config{Limit: -time.Second}, []string{"Limit", "-1s"}},
 		{Config{Faults: Faults{Drop: 1.5}}, []string{"Faults.Drop", "1.5", "0 to 1"}},
