@@ -68,7 +68,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 // m.Outgoing is empty. It waits as long as the change takes, on the leader and
 // elsewhere, until ctx ends: new voters may have to fetch a snapshot first. The
 // errors: ErrMembership, ErrBusy while another change is under way, ErrUncertain if
-// the leadership was lost meanwhile and another membership is in force, or ctx
+// the answer was lost and another change may have taken this one's place, or ctx
 // ended, ErrClosed, ErrFailed and ErrRemoved.
 func (n *Node) Reconfigure(ctx context.Context, m Membership) error {
 	m = m.clone()
@@ -76,22 +76,42 @@ func (n *Node) Reconfigure(ctx context.Context, m Membership) error {
 		return err
 	}
 	form, _ := m.AppendBinary(nil) // never fails
+	before, doubt := n.lastChange(), false
 	for {
-		before := n.Status().Membership
 		err := n.onLeader(ctx, &request{op: opReconfigure, data: form}, func() error { return n.reconfigureHere(ctx, m) })
-		if !errors.Is(err, ErrUncertain) || ctx.Err() != nil {
+		// The leader waits no longer than for any question, and then it says errNotYet.
+		again := errors.Is(err, ErrUncertain) || errors.Is(err, errNotYet)
+		doubt = doubt || errors.Is(err, ErrUncertain)
+		if doubt && err != nil && !errors.Is(err, ErrUncertain) {
+			err = uncertain(err) // an earlier attempt may have done it
+		}
+		if err == nil || ctx.Err() != nil || !again && !doubt {
 			return err
 		}
-		// The leader did not say what became of it. This node sees that in its own
-		// log, once that has caught up: if nothing did, nothing will.
-		if failed := n.Barrier(ctx); failed != nil && !errors.Is(failed, ErrRemoved) {
-			return uncertain(failed)
+		if ended := n.pause(ctx, err); ended != nil && !errors.Is(ended, ErrRemoved) {
+			return fmt.Errorf("%w: %w", err, ended)
 		}
-		err = n.until(ctx, n.inForce(m, err))
-		if err == nil || ctx.Err() != nil || !n.Status().Membership.equal(before) {
-			return err
+		if doubt {
+			// The leader did not say what became of it. This node sees that in its own
+			// log, once that has caught up.
+			if failed := n.Barrier(ctx); failed != nil && !errors.Is(failed, ErrRemoved) {
+				return uncertain(failed)
+			}
+			err = n.until(ctx, n.inForce(m, err))
+			if err == nil || ctx.Err() != nil || !again || n.lastChange() != before {
+				return err
+			}
+		} else {
+			before = n.lastChange()
 		}
 	}
+}
+
+// lastChange returns the index of the latest membership in the log of this node.
+func (n *Node) lastChange() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.core.configs[len(n.core.configs)-1].index
 }
 
 // inForce returns the outcome of a change to m: otherwise, if the last change led

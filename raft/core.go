@@ -62,7 +62,7 @@ type core struct {
 	heardAt    time.Duration
 	electionAt time.Duration
 	patience   time.Duration // how long this server waits for the present leader
-	newborn    bool          // has not caught up with a leader since its disk was empty: it may have lost one
+	newborn    bool          // has not caught up with a leader since its disk was empty: it may have lost one; see founding, too
 	peers      []*peer       // everybody else in the membership, by name
 	rebuilt    uint64        // how often: the membership is another each time
 	selfVote   bool          // is durable
@@ -107,13 +107,11 @@ func newCore(config coreConfig, state State, now time.Duration) (*core, error) {
 		// that term yet.
 		c.term, c.vote = term, ""
 	}
-	if len(config.voters) > 0 {
-		if c.log.last() == 0 {
-			c.bootstrap()
-		}
-		c.newborn = state.Hard.Commit == 0
-		c.disk.newborn = c.newborn
+	if len(config.voters) > 0 && c.log.last() == 0 {
+		c.bootstrap()
 	}
+	c.newborn = state.Hard.Commit == 0
+	c.disk.newborn = c.newborn
 	c.commit = max(c.snap.Index, min(state.Hard.Commit, c.log.last()))
 	c.verified = c.commit
 	c.heardAt = now
@@ -217,7 +215,9 @@ func (c *core) rebuildPeers() {
 		before := &c.configs[n-2]
 		names = slices.Concat(names, before.Voters, before.Outgoing, before.Learners)
 	}
-	names = slices.Concat(names, c.office.recruits)
+	for _, r := range c.office.recruits {
+		names = append(names, r.name)
+	}
 	slices.Sort(names)
 	names = slices.Compact(names)
 	var peers []*peer
@@ -255,8 +255,13 @@ func (c *core) promotable() bool {
 	n := len(c.configs)
 	latest := &c.configs[n-1]
 	voter := latest.IsVoter(c.id) || n > 1 && latest.index > c.commit && c.configs[n-2].IsVoter(c.id)
-	return voter && !c.installing && !c.failed
+	return voter && !c.installing && !c.failed && (!c.newborn || c.founding())
 }
+
+// founding reports whether this server may be one of a new cluster, in which nobody
+// has a past: it was started with the first members, and has not caught up since its
+// disk was empty. Who was started to join knows that there is a past.
+func (c *core) founding() bool { return c.newborn && len(c.voters) > 0 }
 
 // wake returns the time at which tick has something to do.
 func (c *core) wake() time.Duration {

@@ -195,7 +195,7 @@ func makeAMess(t *testing.T, data []byte) {
 	m := &mess{t: t, bytes: data, now: time.Hour, committed: map[uint64]Entry{}}
 	config := testConfig
 	config.maxAppendBytes, config.maxInflight = 100, 3
-	state := State{Hard: HardState{Term: 3}, Entries: logOf(abc, 1, 2, 2)}
+	state := State{Hard: HardState{Term: 3, Commit: 1}, Entries: logOf(abc, 1, 2, 2)}
 	switch b := m.byte(); {
 	case b&1 != 0:
 		config.lease = config.election / 2
@@ -203,7 +203,7 @@ func makeAMess(t *testing.T, data []byte) {
 	case b&2 != 0:
 		state, config.voters = State{}, abc
 	case b&4 != 0:
-		state = State{Hard: HardState{Term: 3}, Snapshot: SnapshotInfo{Index: 4, Term: 2, Membership: Membership{Voters: abc}}}
+		state = State{Hard: HardState{Term: 3, Commit: 1}, Snapshot: SnapshotInfo{Index: 4, Term: 2, Membership: Membership{Voters: abc}}}
 	}
 	c, err := newCore(config, state, m.now)
 	require.NoError(t, err)

@@ -72,7 +72,7 @@ func (c *core) answerVote(m *message) {
 // wouldElect reports whether the candidate's log holds all that this server knows
 // (section 3.6.1).
 func (c *core) wouldElect(m *message) bool {
-	if m.Newborn && !c.newborn {
+	if m.Newborn && !c.founding() {
 		return false // there is a past that it does not know
 	}
 	term := c.log.lastTerm()

@@ -20,10 +20,9 @@ type office struct {
 
 	transferee    string
 	transferUntil time.Duration
-	settled       uint64 // index of the last configuration whose commitment was dealt with
-	recruits      []string
-	recruitsUntil time.Duration // when they are forgotten, unless somebody asks for the change again
-	handedOver    bool          // somebody was asked to stand: leases are void for the rest of the term
+	settled       uint64    // index of the last configuration whose commitment was dealt with
+	recruits      []recruit // fed before they are members, by name
+	handedOver    bool      // somebody was asked to stand: leases are void for the rest of the term
 
 	queries []query // reads that wait, in order of their rounds
 }
@@ -61,9 +60,9 @@ func (c *core) leaveOffice() {
 	for _, q := range c.office.queries {
 		c.readsLost = append(c.readsLost, q.id)
 	}
-	recruits := c.office.recruits
+	recruits := len(c.office.recruits)
 	c.office = office{queries: c.office.queries[:0]}
-	if recruits != nil {
+	if recruits > 0 {
 		c.rebuildPeers()
 	}
 }
@@ -74,10 +73,7 @@ func (c *core) govern() {
 	if o.transferee != "" && c.now >= o.transferUntil {
 		o.transferee = "" // it did not take over: go on (section 3.10)
 	}
-	if o.recruits != nil && c.now >= o.recruitsUntil {
-		o.recruits = nil
-		c.rebuildPeers()
-	}
+	c.dismiss()
 	if c.now >= o.heartbeatAt {
 		if !c.supported() {
 			c.becomeFollower(c.term, "") // section 6.2: clients find the new leader sooner
@@ -101,14 +97,25 @@ func (c *core) govern() {
 func (c *core) supported() bool {
 	o := &c.office
 	if c.now > o.supportedUntil {
-		o.supportedUntil = c.election + time.Duration(c.reached(func(p *peer) uint64 {
+		o.supportedUntil = time.Duration(c.reached(func(p *peer) uint64 {
 			if p == nil {
-				return uint64(c.now)
+				return uint64(c.now + c.election)
 			}
-			return uint64(p.activeAt)
+			return uint64(c.silentUntil(p))
 		}))
 	}
 	return c.now <= o.supportedUntil
+}
+
+// silentUntil returns how long a follower may be silent: an election time after its
+// last answer, or after it need not answer. The latter is later only if this process
+// stood still: no answer waits to be read then.
+func (c *core) silentUntil(p *peer) time.Duration {
+	asked := p.askedAt
+	if p.unasked {
+		asked = c.now
+	}
+	return max(p.activeAt+c.election, asked+c.election-c.election/4-c.heartbeat)
 }
 
 // beat begins a round of confirmation.
@@ -126,7 +133,12 @@ func (c *core) beat() {
 
 func (c *core) beatTo(p *peer) {
 	p.sentCommit = min(c.commit, p.match)
-	c.send(message{Kind: msgHeartbeat, To: p.name, Term: c.term, Commit: p.sentCommit, Round: c.office.round, Hint: c.unasked(p)})
+	hint := c.unasked(p)
+	if hint == 0 && p.unasked {
+		p.askedAt = c.now
+	}
+	p.unasked = hint > 0
+	c.send(message{Kind: msgHeartbeat, To: p.name, Term: c.term, Commit: p.sentCommit, Round: c.office.round, Hint: hint})
 }
 
 // unasked returns up to where a follower has to hold the log to need no answer to a

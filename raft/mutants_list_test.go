@@ -144,10 +144,13 @@ var mutants = []mutant{
 
 	// Lost disks.
 	{"amnesia unnoticed", "a server without a past votes and is counted", 1000, []mutantEdit{
-		{"core.go", "		c.newborn = state.Hard.Commit == 0\n", ""},
+		{"core.go", "	c.newborn = state.Hard.Commit == 0\n", ""},
 	}},
 	{"amnesia forgotten", "a server that lost its disk and restarts once more passes for one that knows its past", 1000, []mutantEdit{
-		{"core.go", "		c.newborn = state.Hard.Commit == 0\n", "		c.newborn = state.Hard.Term == 0\n"},
+		{"core.go", "	c.newborn = state.Hard.Commit == 0\n", "	c.newborn = state.Hard.Term == 0\n"},
+	}},
+	{"joiners remember", "a server that joined, and lost its disk, passes for one that knows its past", 1000, []mutantEdit{
+		{"core.go", "	c.newborn = state.Hard.Commit == 0\n", "	c.newborn = state.Hard.Commit == 0 && len(config.voters) > 0\n"},
 	}},
 	{"newborns counted", "the vote of a server without a past makes a majority", 1000, []mutantEdit{
 		{"election.go", " && (c.newborn || sure >= len(voters)-len(voters)/2)\n", " && sure >= 0\n"},

@@ -39,6 +39,8 @@ type peer struct {
 	sent       window
 	sentCommit uint64        // the commit index it was last told
 	activeAt   time.Duration // of its last reply
+	unasked    bool          // it need not answer the last heartbeat
+	askedAt    time.Duration // of the first heartbeat to be answered after those that need not
 	newborn    bool          // it said so then
 	round      uint64        // latest round that it confirmed
 	beatRound  uint64        // of the last heartbeat

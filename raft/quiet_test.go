@@ -8,7 +8,7 @@ import (
 
 // settled returns the leader of a b c, whose followers hold its whole log.
 func settled(t *testing.T, config coreConfig) *subject {
-	s := startSubject(t, config, State{Hard: HardState{Term: 3}, Entries: logOf(abc, 1, 2)}).become(leader)
+	s := startSubject(t, config, State{Hard: HardState{Term: 3, Commit: 1}, Entries: logOf(abc, 1, 2)}).become(leader)
 	for _, from := range abc[1:] {
 		s.gets(message{Kind: msgAppendReply, From: from, Term: s.term, Index: s.last(), Round: s.office.round})
 	}

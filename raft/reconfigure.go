@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,16 +38,35 @@ func (c *core) reconfigure(now time.Duration, to Membership) (index uint64, err 
 // errNotYet asks to be asked again.
 var errNotYet = errors.New("raft: the membership cannot be changed yet")
 
+// A recruit is a server that is fed before it is a member, for a change that needs it.
+type recruit struct {
+	name  string
+	until time.Duration // when it is forgotten, unless somebody asks for the change again
+}
+
 // recruit begins to feed servers that are to be voters, before they are members
 // (section 4.2.1): a change that needs them begins when they have caught up, and if
-// they cannot, everything stays as it is.
+// they cannot, everything stays as it is. Those whom another asks for stay: so long
+// as there are no more than MaxMembers in all.
 func (c *core) recruit(names []string) {
 	o := &c.office
-	o.recruitsUntil = c.now + c.election
-	if slices.Equal(o.recruits, names) {
+	known := len(o.recruits)
+	for _, name := range names {
+		if c.membership().Contains(name) {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(o.recruits, name, func(r recruit, name string) int { return strings.Compare(r.name, name) })
+		if !found {
+			if len(o.recruits) == MaxMembers {
+				continue
+			}
+			o.recruits = slices.Insert(o.recruits, i, recruit{name: name})
+		}
+		o.recruits[i].until = c.now + c.election
+	}
+	if len(o.recruits) == known {
 		return
 	}
-	o.recruits = slices.Clone(names)
 	before := c.peers
 	c.rebuildPeers()
 	for _, p := range c.peers {
@@ -56,13 +76,23 @@ func (c *core) recruit(names []string) {
 	}
 }
 
-// workable reports whether a majority of the voters has acknowledged an entry of
-// this term, and is not newborn. If the change made others decisive, and this leader
-// fell, nobody might be elected any more.
+// dismiss forgets the recruits that nobody asks for any more.
+func (c *core) dismiss() {
+	o := &c.office
+	known := len(o.recruits)
+	o.recruits = slices.DeleteFunc(o.recruits, func(r recruit) bool { return c.now >= r.until })
+	if len(o.recruits) < known {
+		c.rebuildPeers()
+	}
+}
+
+// workable reports whether a majority of the voters is there, has acknowledged an
+// entry of this term, and is not newborn. If the change made others decisive, it might
+// never be committed; and if this leader fell, nobody might be elected any more.
 func (c *core) workable(voters []string) bool {
 	n := 0
 	for _, name := range voters {
-		if p := c.peer(name); name == c.id || p != nil && p.match >= c.office.start && !p.newborn {
+		if p := c.peer(name); name == c.id || p != nil && p.match >= c.office.start && !p.newborn && c.now-p.activeAt <= c.election {
 			n++
 		}
 	}

@@ -151,7 +151,7 @@ func (c *core) handleAppend(m *message) {
 		hintTerm, _ := c.log.term(hint)
 		c.send(message{
 			Kind: msgAppendReply, To: m.From, Term: c.term, Index: m.Index, Round: m.Round,
-			Reject: true, Hint: hint, LogTerm: hintTerm,
+			Reject: true, Hint: hint, LogTerm: hintTerm, Newborn: c.newborn,
 		})
 		return
 	}

@@ -46,7 +46,7 @@ var abc = []string{"a", "b", "c"}
 
 // newSubject returns server a of {a b c} in a term, with a log of these terms.
 func newSubject(t *testing.T, term uint64, terms ...uint64) *subject {
-	return startSubject(t, testConfig, State{Hard: HardState{Term: term}, Entries: logOf(abc, terms...)})
+	return startSubject(t, testConfig, State{Hard: HardState{Term: term, Commit: 1}, Entries: logOf(abc, terms...)})
 }
 
 func startSubject(t *testing.T, config coreConfig, state State) *subject {
@@ -262,7 +262,7 @@ func TestSection3_4_FollowersTakeTurns(t *testing.T) {
 				}
 				config := testConfig
 				config.id, config.seed = name, seed
-				s := startSubject(t, config, State{Hard: HardState{Term: 5}, Entries: logOf(names, 1, 5)})
+				s := startSubject(t, config, State{Hard: HardState{Term: 5, Commit: 1}, Entries: logOf(names, 1, 5)})
 				s.gets(message{Kind: msgHeartbeat, From: leads, Term: 5})
 				waits[name] = s.electionAt - s.now
 				require.GreaterOrEqual(t, waits[name], s.election)
@@ -289,18 +289,18 @@ func TestSection3_5_ConsistencyCheck(t *testing.T) {
 		log        []uint64
 		committed  uint64
 	}{
-		{"no entry at prevLogIndex", 5, 2, []uint64{3}, 6, false, []uint64{1, 2, 2, 2}, 0},
-		{"another term at prevLogIndex", 4, 3, []uint64{3}, 5, false, []uint64{1, 2, 2, 2}, 0},
-		{"new entries at the end", 4, 2, []uint64{3, 3}, 0, true, []uint64{1, 2, 2, 2, 3, 3}, 0},
-		{"a conflict deletes the entry and all that follow", 2, 2, []uint64{3}, 0, true, []uint64{1, 2, 3}, 0},
-		{"a conflict in the middle of what comes", 2, 2, []uint64{2, 3}, 0, true, []uint64{1, 2, 2, 3}, 0},
-		{"entries that are there delete nothing, the message may be old", 1, 1, []uint64{2}, 0, true, []uint64{1, 2, 2, 2}, 0},
-		{"nor does an empty message", 2, 2, nil, 0, true, []uint64{1, 2, 2, 2}, 0},
-		{"from the beginning", 0, 0, []uint64{1, 2, 2, 2, 3}, 0, true, []uint64{1, 2, 2, 2, 3}, 0},
+		{"no entry at prevLogIndex", 5, 2, []uint64{3}, 6, false, []uint64{1, 2, 2, 2}, 1},
+		{"another term at prevLogIndex", 4, 3, []uint64{3}, 5, false, []uint64{1, 2, 2, 2}, 1},
+		{"new entries at the end", 4, 2, []uint64{3, 3}, 0, true, []uint64{1, 2, 2, 2, 3, 3}, 1},
+		{"a conflict deletes the entry and all that follow", 2, 2, []uint64{3}, 0, true, []uint64{1, 2, 3}, 1},
+		{"a conflict in the middle of what comes", 2, 2, []uint64{2, 3}, 0, true, []uint64{1, 2, 2, 3}, 1},
+		{"entries that are there delete nothing, the message may be old", 1, 1, []uint64{2}, 0, true, []uint64{1, 2, 2, 2}, 1},
+		{"nor does an empty message", 2, 2, nil, 0, true, []uint64{1, 2, 2, 2}, 1},
+		{"from the beginning", 0, 0, []uint64{1, 2, 2, 2, 3}, 0, true, []uint64{1, 2, 2, 2, 3}, 1},
 		{"commit is the leader's", 4, 2, []uint64{3, 3}, 5, true, []uint64{1, 2, 2, 2, 3, 3}, 5},
 		{"but at most the last new entry", 4, 2, []uint64{3}, 9, true, []uint64{1, 2, 2, 2, 3}, 5},
 		{"which is what was checked, not what lies beyond", 2, 2, nil, 4, true, []uint64{1, 2, 2, 2}, 2},
-		{"commit does not move without the check", 4, 1, nil, 4, false, []uint64{1, 2, 2, 2}, 0},
+		{"commit does not move without the check", 4, 1, nil, 4, false, []uint64{1, 2, 2, 2}, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.rule, func(t *testing.T) {
@@ -333,7 +333,7 @@ func TestSection3_5_ConsistencyCheck(t *testing.T) {
 func TestSection3_5_HeartbeatCommitsWhatIsVerified(t *testing.T) {
 	s := newSubject(t, 3, 1, 2, 2, 2)
 	s.gets(message{Kind: msgHeartbeat, From: "b", Term: 3, Commit: 4})
-	require.Zero(t, s.commit, "nothing is known of the leader's log")
+	require.Equal(t, uint64(1), s.commit, "nothing is known of the leader's log")
 	s.gets(message{Kind: msgAppend, From: "b", Term: 3, Index: 3, LogTerm: 2})
 	s.gets(message{Kind: msgHeartbeat, From: "b", Term: 3, Commit: 4})
 	require.Equal(t, uint64(3), s.commit)
@@ -384,7 +384,7 @@ func TestSection3_6_2_OnlyOwnTermCommitsByCounting(t *testing.T) {
 	}
 	ack("b", 3)
 	ack("c", 3)
-	require.Zero(t, s.commit, "all three servers hold entry 3")
+	require.Equal(t, uint64(1), s.commit, "all three servers hold entry 3")
 	ack("b", 4)
 	require.Equal(t, uint64(4), s.commit)
 	ack("c", 2)
@@ -413,7 +413,7 @@ func TestSection3_8_PersistsBeforeItAnswers(t *testing.T) {
 	}
 	s.gets(message{Kind: msgVote, From: "b", Term: 4, Index: 3, LogTerm: 2})
 	require.Len(t, finish(), 1)
-	require.Equal(t, HardState{Term: 4, Vote: "b"}, s.batches[0].Hard, "term and vote in one batch")
+	require.Equal(t, HardState{Term: 4, Vote: "b", Commit: 1}, s.batches[0].Hard, "term and vote in one batch")
 
 	s.gets(message{Kind: msgAppend, From: "b", Term: 4, Index: 3, LogTerm: 2, Entries: []Entry{{Index: 4, Term: 4}}})
 	require.Equal(t, uint64(4), finish()[0].Index)

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestSection4_1_LatestConfigurationInTheLog(t *testing.T) {
 	data, _ := joint.AppendBinary(nil)
 	s.gets(message{Kind: msgAppend, From: "b", Term: 3, Index: 2, LogTerm: 2, Entries: []Entry{{Index: 3, Term: 3, Kind: EntryMembership, Data: data}}})
 	require.Equal(t, joint, *s.membership())
-	require.Zero(t, s.commit)
+	require.Equal(t, uint64(1), s.commit)
 	require.True(t, s.changing())
 
 	s.gets(message{Kind: msgAppend, From: "c", Term: 4, Index: 2, LogTerm: 2, Entries: []Entry{{Index: 3, Term: 4}}})
@@ -82,7 +83,7 @@ func TestSection4_1_MembershipsThatCannotBe(t *testing.T) {
 func TestSection4_2_1_LearnersDoNotCount(t *testing.T) {
 	entries := logOf(abc, 1, 2)
 	entries[0].Data, _ = Membership{Voters: abc, Learners: []string{"l", "m"}}.AppendBinary(nil)
-	state := State{Hard: HardState{Term: 3}, Entries: entries}
+	state := State{Hard: HardState{Term: 3, Commit: 1}, Entries: entries}
 	s := startSubject(t, testConfig, state)
 	s.timesOut()
 	for _, from := range []string{"l", "m"} {
@@ -97,7 +98,7 @@ func TestSection4_2_1_LearnersDoNotCount(t *testing.T) {
 	for _, from := range []string{"l", "m"} {
 		s.gets(message{Kind: msgAppendReply, From: from, Term: 4, Index: 3})
 	}
-	require.Zero(t, s.commit)
+	require.Equal(t, uint64(1), s.commit)
 	require.NoError(t, s.read(s.now, 1))
 	s.flush()
 	for _, from := range []string{"l", "m"} {
@@ -298,4 +299,87 @@ func TestSection4_3_ChangesOfAllKinds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that lost its disk and is named again gets the old log first, and with it
+// memberships that it has long left. b, cut off since then, holds to one of them, too:
+// {a b d}, whose majority d's word once helped to replace. Neither of them is elected.
+func TestSection4_2_WipedServerDoesNotBringBackAnOldMembership(t *testing.T) {
+	for _, candidate := range []string{"b", "d"} {
+		s := newScene(t)
+		s.play(`
+			set bytes 1
+			cluster a b
+			joiner d
+			joiner c
+			elect a
+			reconfigure a a b d
+			deliver all
+			reconfigure a a b d
+			run 500ms
+			expect members d a b d
+			cut b
+			reconfigure a a b c
+			deliver all
+			reconfigure a a b c
+			deliver all
+			heartbeat a
+			deliver all
+			expect members a a b c
+			propose a kept
+			deliver all
+			crash d
+			wipe d
+			restart d
+			reconfigure a a c d
+			deliver a->d
+			deliver d->a`)
+		for s.core("d").last() < s.core("b").last() {
+			s.play("deliver a->d 1\n deliver d->a")
+		}
+		s.play(`
+			expect members d a b d
+			expect members b a b d
+			heal
+			cut a c
+			drop all
+			wait 2s
+			timeout ` + candidate + `
+			deliver all`)
+		require.NotEqual(t, leader, s.core(candidate).role)
+		s.play(`
+			heal
+			run 5s`)
+		leads := slices.IndexFunc(s.names, func(name string) bool { return s.core(name).role == leader })
+		require.GreaterOrEqual(t, leads, 0, "the group goes on")
+		require.Equal(t, s.core(s.names[leads]).last(), s.core("d").commit, "and d catches up")
+	}
+}
+
+// Who was started to join a cluster, and has not caught up, knows that there is a
+// past, and that it may have had a part in it: it does not stand, elects nobody of its
+// kind, and says what its vote is worth to others.
+func TestSection4_2_WhoHasNotCaughtUpDoesNotStand(t *testing.T) {
+	joiner := func() *subject {
+		s := startSubject(t, testConfig, State{Hard: HardState{Term: 3}, Entries: logOf(abc, 1, 2)})
+		require.True(t, s.newborn)
+		return s
+	}
+	s := joiner()
+	s.timesOut()
+	require.Equal(t, follower, s.role)
+	s.gets(message{Kind: msgTimeoutNow, From: "b", Term: 3})
+	require.Equal(t, follower, s.role)
+
+	for _, newborn := range []bool{false, true} {
+		reply := joiner().answer(message{Kind: msgVote, From: "b", Term: 4, Index: 9, LogTerm: 3, Newborn: newborn})
+		require.Equal(t, newborn, reply.Reject)
+		require.True(t, reply.Newborn)
+	}
+
+	s = joiner()
+	s.gets(message{Kind: msgAppend, From: "b", Term: 4, Index: 2, LogTerm: 2, Commit: 3, Entries: []Entry{{Index: 3, Term: 4}}})
+	require.False(t, s.newborn, "it has what was committed when it came")
+	s.timesOut()
+	require.Equal(t, preCandidate, s.role)
 }

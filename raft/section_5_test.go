@@ -123,7 +123,7 @@ func TestSection5_3_CrashBetweenSnapshotAndLog(t *testing.T) {
 
 // A gap inside the saved log is damage, not a log.
 func TestSection5_3_SavedLogWithAGap(t *testing.T) {
-	state := State{Hard: HardState{Term: 5}, Entries: logOf(abc, 1, 2, 2)}
+	state := State{Hard: HardState{Term: 5, Commit: 1}, Entries: logOf(abc, 1, 2, 2)}
 	state.Entries[2].Index = 4
 	_, err := newCore(testConfig, state, 0)
 	require.ErrorContains(t, err, "index 4")
@@ -148,7 +148,7 @@ func TestSection5_3_NothingHappensDuringTheInstallation(t *testing.T) {
 	s.gets(message{Kind: msgAppend, From: "b", Term: 4, Index: 3, LogTerm: 2})
 	offered(t, s, info)
 	require.Empty(t, s.gets(message{Kind: msgAppend, From: "b", Term: 4, Index: 3, LogTerm: 2, Entries: []Entry{{Index: 4, Term: 4}}, Commit: 4}))
-	require.Zero(t, s.commit)
+	require.Equal(t, uint64(1), s.commit)
 	require.Equal(t, uint64(3), s.last())
 	require.Equal(t, msgHeartbeatReply, s.answer(message{Kind: msgHeartbeat, From: "b", Term: 4, Commit: 9}).Kind)
 	s.gets(message{Kind: msgTimeoutNow, From: "b", Term: 4})
@@ -156,7 +156,7 @@ func TestSection5_3_NothingHappensDuringTheInstallation(t *testing.T) {
 		s.timesOut()
 	}
 	require.Equal(t, follower, s.role)
-	require.Zero(t, s.commit)
+	require.Equal(t, uint64(1), s.commit)
 
 	// It votes all the same: its log is what it was.
 	require.False(t, s.answer(message{Kind: msgVote, From: "b", Term: 5, Index: 3, LogTerm: 2, Commit: 1}).Reject)

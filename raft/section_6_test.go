@@ -95,7 +95,7 @@ var leaseConfig = func() coreConfig {
 }()
 
 func TestSection6_4_1_LeaseRunsFromTheQuestion(t *testing.T) {
-	s := startSubject(t, leaseConfig, State{Hard: HardState{Term: 3}, Entries: logOf(abc, 1, 2)})
+	s := startSubject(t, leaseConfig, State{Hard: HardState{Term: 3, Commit: 1}, Entries: logOf(abc, 1, 2)})
 	s.become(leader)
 	s.gets(message{Kind: msgAppendReply, From: "b", Term: s.term, Index: s.last()})
 	read := func(id uint64) bool {
@@ -116,7 +116,7 @@ func TestSection6_4_1_LeaseRunsFromTheQuestion(t *testing.T) {
 // after it heard from the leader. That holds for a vote in a term that the server
 // entered by another message, too.
 func TestSection6_4_1_NoVoteWithinTheLeaseInATermEnteredOtherwise(t *testing.T) {
-	s := startSubject(t, leaseConfig, State{Hard: HardState{Term: 3}, Entries: logOf(abc, 1, 2)})
+	s := startSubject(t, leaseConfig, State{Hard: HardState{Term: 3, Commit: 1}, Entries: logOf(abc, 1, 2)})
 	s.now += 10 * time.Second
 	s.gets(message{Kind: msgHeartbeat, From: "b", Term: 3, Round: 5})
 	// A refused pre-vote of long ago tells of term 4.
@@ -136,7 +136,7 @@ func TestSection6_4_1_PromiseOutlivesARestart(t *testing.T) {
 		state State
 		votes bool
 	}{
-		{"a log", State{Hard: HardState{Term: 3}, Entries: logOf(abc, 1, 2)}, false},
+		{"a log", State{Hard: HardState{Term: 3, Commit: 1}, Entries: logOf(abc, 1, 2)}, false},
 		{"the first entry only: it may have answered heartbeats", State{Hard: HardState{Term: 3, Commit: 1}, Entries: logOf(abc, 1)}, false},
 		{"a term only", State{Hard: HardState{Term: 3}}, false},
 		{"nothing", State{}, true},

@@ -373,9 +373,9 @@ func (w *simWorld) reconfigure() {
 }
 
 // insist asks for a change as long as the leader has it that it is too early, as a
-// driver does.
+// driver does, and no longer than the chaos lasts.
 func (w *simWorld) insist(l *simNode, m Membership, times int) {
-	if !l.runs() || times == 0 {
+	if !l.runs() || times == 0 || w.loop.Now() >= w.until {
 		return
 	}
 	var err error
@@ -401,14 +401,14 @@ func (w *simWorld) loseDisk() {
 	var able []*simNode
 	goal := uint64(0)
 	for _, n := range w.nodes {
-		if !n.runs() || n.core.failed || n.core.newborn && slices.Contains(n.config.voters, n.name) {
+		if !n.runs() || n.core.failed || n.core.founding() {
 			return
 		}
 		if slices.Contains(m.Voters, n.name) && (n.core.newborn || n.core.leader != l.name || n.core.term != l.core.term || !n.core.membership().equal(*m)) {
 			return
 		}
 		goal = max(goal, n.core.last())
-		if slices.Contains(m.Voters, n.name) && slices.Contains(n.config.voters, n.name) && len(n.config.voters) > 1 && n.core.last() > 1 {
+		if slices.Contains(m.Voters, n.name) && len(n.config.voters) != 1 && n.core.last() > 1 {
 			able = append(able, n)
 		}
 	}

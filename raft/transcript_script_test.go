@@ -261,8 +261,9 @@ func (s *scene) given(args []string) {
 		case "vote":
 			state.Hard.Vote = value
 		case "commit":
-			state.Hard.Commit = s.number(value)
+			state.Hard.Commit = max(state.Hard.Commit, s.number(value))
 		case "log":
+			state.Hard.Commit = max(state.Hard.Commit, 1) // it knows its past
 			for i, term := range strings.Split(value, ",") {
 				e := Entry{Index: uint64(i) + 1, Term: s.number(term), Data: fmt.Appendf(nil, "%d.%s", i+1, term)}
 				if i == 0 {

@@ -245,7 +245,7 @@ func (q *request) decode(body []byte) error {
 // node alone, that it is closed or failed, is not among them. constant: a table
 var wireErrors = [...]error{
 	ErrDropped, ErrUncertain, ErrOverloaded, ErrTooLarge,
-	ErrNotLeader, ErrBusy, ErrMembership, ErrSessionExpired, ErrResultDropped,
+	ErrNotLeader, ErrBusy, ErrMembership, ErrSessionExpired, ErrResultDropped, errNotYet,
 }
 
 // appendResponse appends the outcome of a request: which errors, then the
