@@ -43,31 +43,34 @@ type coreConfig struct {
 // Inputs are the methods with a time. After each of them the driver looks at the
 // outputs: messages, takeBatch, commit, reads, readsLost, fetch and wake.
 type core struct {
-	coreConfig
-	now   time.Duration
-	draws *draw.Stream
-
-	// Persistent state. What of it is durable is told by stable and durable.
-	term    uint64
-	vote    string
-	log     logbook
-	configs []placedMembership // in the log, in order; the first is in force at the log's base
-	snap    SnapshotInfo       // the newest durable snapshot
-
-	// Volatile state.
+	// What every heartbeat looks at; see restful.
+	now        time.Duration
+	term       uint64
 	role       role
+	failed     bool
 	leader     string // of this term, empty if unknown
 	commit     uint64
 	verified   uint64 // the log is known to equal that of this term's leader up to here
 	heardAt    time.Duration
 	electionAt time.Duration
 	patience   time.Duration // how long this server waits for the present leader
-	newborn    bool          // has not caught up with a leader since its disk was empty: it may have lost one; see founding, too
-	peers      []*peer       // everybody else in the membership, by name
-	rebuilt    uint64        // how often: the membership is another each time
-	selfVote   bool          // is durable
+	disk       disk
 
-	disk disk
+	// The rest of the persistent state. What of it is durable is told by stable and
+	// durable.
+	vote    string
+	log     logbook
+	configs []placedMembership // in the log, in order; the first is in force at the log's base
+	snap    SnapshotInfo       // the newest durable snapshot
+
+	// The rest of the volatile state.
+	newborn  bool    // has not caught up with a leader since its disk was empty: it may have lost one; see founding, too
+	peers    []*peer // everybody else in the membership, by name
+	rebuilt  uint64  // how often: the membership is another each time
+	selfVote bool    // is durable
+
+	coreConfig
+	draws *draw.Stream
 
 	// Of a leader.
 	office office
@@ -84,7 +87,6 @@ type core struct {
 	readsLost []uint64
 	fetch     SnapshotInfo // the snapshot that the leader offers and this server needs
 	failure   error        // why the core stopped by itself
-	failed    bool
 }
 
 // A placedMembership is a configuration and the index of its entry.
@@ -287,9 +289,28 @@ func (c *core) tick(now time.Duration) {
 }
 
 // step takes a message. It keeps neither m nor the array of m.Entries, but the
-// Data of the entries.
-func (c *core) step(now time.Duration, m *message) {
+// Data of the entries. It reports whether there may be something to do for the
+// driver: not if it was a heartbeat, and all is as it was.
+func (c *core) step(now time.Duration, m *message) (moved bool) {
 	c.now = now
+	if m.Kind == msgHeartbeat && c.restful(m) {
+		c.heardAt, c.electionAt = now, now+c.patience
+		return false
+	}
+	c.take(m)
+	return true
+}
+
+// restful reports whether a heartbeat has nothing to say but that the leader is there,
+// and needs no answer. That goes for nearly all of them, and in a node with many idle
+// groups for most of what it does.
+func (c *core) restful(m *message) bool {
+	return m.Term == c.term && c.role == follower && !c.failed && c.leader == m.From &&
+		m.Commit <= c.commit && c.commit <= c.disk.outHard.Commit && // nor is there anything to save
+		m.Hint > 0 && m.Hint <= min(c.disk.stable, c.verified)
+}
+
+func (c *core) take(m *message) {
 	if c.failed || m.Term > c.term && !c.newer(m) {
 		return
 	}

@@ -8,6 +8,7 @@ import "time"
 // look like those that it wrote (an ABA).
 type disk struct {
 	stable  uint64    // entries up to here are durable
+	outHard HardState // what was saved last, or is being saved
 	restart uint64    // not 0: the saved log has to begin anew here
 	term    uint64    // durable
 	vote    string    // durable
@@ -16,9 +17,8 @@ type disk struct {
 
 	note bool // the commit index is worth saving, though nothing waits for it
 
-	out     bool      // a batch is being saved
-	outLast uint64    // and its entries are durable then, up to here
-	outHard HardState // what was saved last, or is being saved
+	out     bool   // a batch is being saved
+	outLast uint64 // and its entries are durable then, up to here
 }
 
 // cut forgets entries from index i on: they are replaced.

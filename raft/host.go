@@ -79,7 +79,6 @@ func (h *Host) start(config Config, owner bool) (*Node, error) {
 	if err = h.admit(n, config.Group, err); err != nil {
 		return nil, err
 	}
-	h.timers.quantum(config.Heartbeat)
 	n.leave(n.enter(), nil)
 	return n, nil
 }
@@ -95,6 +94,7 @@ func (h *Host) admit(n *Node, group string, err error) error {
 		delete(h.groups, group)
 		return err
 	}
+	h.timers.enroll(n)
 	h.groups[group] = n
 	return nil
 }
@@ -118,8 +118,8 @@ func (h *Host) remove(n *Node) {
 	defer h.mu.Unlock()
 	if h.groups[n.config.Group] == n {
 		delete(h.groups, n.config.Group)
+		h.timers.dismiss(n)
 	}
-	h.timers.disarm(n)
 }
 
 // group returns the node of a group, nil if there is none.
@@ -177,6 +177,17 @@ func (h *Host) receive(from string, body []byte, shared bool) {
 	}
 	var node *Node // that is entered
 	var now time.Duration
+	moved := false
+	leave := func() {
+		switch {
+		case node == nil:
+		case moved:
+			node.leave(now, &in.out)
+		default:
+			node.mu.Unlock()
+		}
+		moved = false
+	}
 	for len(r.rest) > 0 {
 		group := r.string(MaxGroup)
 		r.message(&in.message, memory)
@@ -185,21 +196,17 @@ func (h *Host) receive(from string, body []byte, shared bool) {
 		}
 		in.message.From, in.message.To = from, h.config.Transport.Local()
 		if node == nil || node.config.Group != string(group) {
-			if node != nil {
-				node.leave(now, &in.out)
-			}
+			leave()
 			if node = h.group(group); node != nil {
 				now = node.enter()
 			}
 		}
 		if node != nil {
-			node.step(now, &in.message)
+			moved = node.step(now, &in.message) || moved
 		}
 		clear(in.message.Entries)
 	}
-	if node != nil {
-		node.leave(now, &in.out)
-	}
+	leave()
 	if cap(in.message.Entries) > keptEntries {
 		in.message.Entries = nil
 	}

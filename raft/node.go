@@ -25,7 +25,7 @@ type Node struct {
 	owner  bool // of the host: Close closes it
 	config Config
 	local  string
-	due    int // its place among those that wait to be ticked; guarded by timers.mu
+	number int // among the nodes of the host; see timers
 
 	leading atomic.Bool // what publish last saw: saves proposals elsewhere the lock
 	queue   queue
@@ -346,8 +346,9 @@ func (n *Node) tick(out *outbox) {
 	n.leave(now, out)
 }
 
-// step takes a message from another node, between enter and leave.
-func (n *Node) step(now time.Duration, m *message) {
+// step takes a message from another node, between enter and leave. It reports whether
+// leave has anything to carry out: if not, to release the lock is enough.
+func (n *Node) step(now time.Duration, m *message) (moved bool) {
 	switch {
 	case n.closed || n.failure != nil:
 	case m.Kind == msgAppend && n.unapplied > n.config.MaxUnapplied && n.core.role != leader:
@@ -355,8 +356,9 @@ func (n *Node) step(now time.Duration, m *message) {
 		// leader sends them again after its next heartbeat.
 		n.stats.Refused++
 	default:
-		n.core.step(now, m)
+		return n.core.step(now, m)
 	}
+	return true
 }
 
 // Close ends the node and waits for its goroutines, and so for a method of the

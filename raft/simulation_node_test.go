@@ -133,7 +133,9 @@ func (n *simNode) hears(m *message) {
 		from := n.w.byName(m.From)
 		n.acks[from.id] = max(n.acks[from.id], simVouched(m))
 	}
-	n.input(func(now time.Duration) { n.core.step(now, m) })
+	if n.core.step(n.now(), m) {
+		n.flush()
+	}
 }
 
 // flush is what the driver does after each input.

@@ -24,14 +24,20 @@ type timers struct {
 	closing bool
 }
 
-// A due is the place of a node in the heap.
+// A due is what stands in the heap for a node.
 type due struct {
-	node *Node
-	at   time.Duration
+	at     time.Duration
+	node   *Node
+	number int // of the node
 }
 
-// Each node knows its place, counted from 1: 0 if it has none.
-type dueHeap struct{ all []due }
+// Where a node stands is kept here by its number, and not in the node: its memory
+// would have to be fetched each time that another passes it.
+type dueHeap struct {
+	all    []due
+	places []int // by number, counted from 1; 0: it has none
+	spare  []int // numbers that no node has any more
+}
 
 func startTimers(h *Host) *timers {
 	t := &timers{host: h, wake: make(chan struct{}, 1), done: make(chan struct{}), next: math.MaxInt64, finest: math.MaxInt64}
@@ -39,11 +45,17 @@ func startTimers(h *Host) *timers {
 	return t
 }
 
-// quantum sets the rounding, once there is a second group.
-func (t *timers) quantum(heartbeat time.Duration) {
+// enroll gives a node its number, and sets the rounding, once there is a second
+// group.
+func (t *timers) enroll(n *Node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.finest = min(t.finest, heartbeat/8)
+	if last := len(t.due.spare) - 1; last >= 0 {
+		n.number, t.due.spare = t.due.spare[last], t.due.spare[:last]
+	} else {
+		n.number, t.due.places = len(t.due.places), append(t.due.places, 0)
+	}
+	t.finest = min(t.finest, n.config.Heartbeat/8)
 	if t.groups++; t.groups > 1 {
 		t.round = t.finest
 	}
@@ -56,11 +68,11 @@ func (t *timers) arm(n *Node, at time.Duration) {
 	if t.round > 0 && at > 0 {
 		at = (at + t.round - 1) / t.round * t.round
 	}
-	if n.due > 0 {
-		t.due.all[n.due-1].at = at
-		heap.Fix(&t.due, n.due-1)
+	if place := t.due.places[n.number]; place > 0 {
+		t.due.all[place-1].at = at
+		heap.Fix(&t.due, place-1)
 	} else if !t.closing {
-		heap.Push(&t.due, due{n, at})
+		heap.Push(&t.due, due{at, n, n.number})
 	}
 	early := at < t.next
 	if early {
@@ -72,12 +84,14 @@ func (t *timers) arm(n *Node, at time.Duration) {
 	}
 }
 
-func (t *timers) disarm(n *Node) {
+// dismiss takes the number of a node that has closed, and is never armed again.
+func (t *timers) dismiss(n *Node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n.due > 0 {
-		heap.Remove(&t.due, n.due-1)
+	if place := t.due.places[n.number]; place > 0 {
+		heap.Remove(&t.due, place-1)
 	}
+	t.due.spare = append(t.due.spare, n.number)
 }
 
 func (t *timers) nudge() {
@@ -153,14 +167,14 @@ func (h *dueHeap) Less(i, j int) bool { return h.all[i].at < h.all[j].at }
 
 func (h *dueHeap) Swap(i, j int) {
 	h.all[i], h.all[j] = h.all[j], h.all[i]
-	h.all[i].node.due, h.all[j].node.due = i+1, j+1
+	h.places[h.all[i].number], h.places[h.all[j].number] = i+1, j+1
 }
 
 // Push is called by package heap.
 func (h *dueHeap) Push(x any) {
 	d := x.(due)
 	h.all = append(h.all, d)
-	d.node.due = len(h.all)
+	h.places[d.number] = len(h.all)
 }
 
 // Pop is called by package heap.
@@ -169,6 +183,6 @@ func (h *dueHeap) Pop() any {
 	d := h.all[last]
 	h.all[last] = due{}
 	h.all = h.all[:last]
-	d.node.due = 0
+	h.places[d.number] = 0
 	return d
 }
