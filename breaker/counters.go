@@ -34,8 +34,7 @@ type counters struct {
 func (c *counters) add(kind int) {
 	cell := &c.cells[c.spread.Of(len(c.cells))]
 	n := &cell.n[kind]
-	if old := n.Load(); !n.CompareAndSwap(old, old+1) {
-		n.Add(1)
+	if before := n.Load(); n.Add(1) != before+1 {
 		c.spread.Met(&cell.met)
 	}
 }

@@ -90,7 +90,7 @@
 // processor time on all three nodes together. An entry is held in memory until a
 // snapshot covers it and KeepEntries more have come. An idle group costs about 5
 // KiB and no goroutine a node, and 1,000 of them, three nodes in one process, some
-// 4.5% of a core. BenchmarkPropose and BenchmarkIdleGroups print the figures for your
+// 4% of a core. BenchmarkPropose and BenchmarkIdleGroups print the figures for your
 // machine, bench/raft those of other packages beside them.
 //
 // # How it is made

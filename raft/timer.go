@@ -19,7 +19,7 @@ type timers struct {
 	due     dueHeap
 	next    time.Duration // what the goroutine waits for
 	groups  int           // that were ever started
-	finest  time.Duration // an eighth of the shortest heartbeat
+	finest  time.Duration // a quarter of the shortest heartbeat
 	round   time.Duration // times are multiples of it; 0: as they are
 	closing bool
 }
@@ -55,7 +55,7 @@ func (t *timers) enroll(n *Node) {
 	} else {
 		n.number, t.due.places = len(t.due.places), append(t.due.places, 0)
 	}
-	t.finest = min(t.finest, n.config.Heartbeat/8)
+	t.finest = min(t.finest, n.config.Heartbeat/4)
 	if t.groups++; t.groups > 1 {
 		t.round = t.finest
 	}
