@@ -259,9 +259,6 @@ func TestReconfigureWaitsOnEveryNode(t *testing.T) {
 // node learns what became of it. If nothing did, the next leader makes it; unless
 // somebody has changed the membership otherwise since.
 func TestReconfigureOutlivesItsLeader(t *testing.T) {
-	with := func(learner string) raft.Membership {
-		return raft.Membership{Voters: abc, Learners: []string{learner}}
-	}
 	for _, overtaken := range []bool{false, true} {
 		simulate(t, still, raft.Config{Voters: abc}, func(t *testing.T, s *simulation) {
 			s.start(abc...)
@@ -269,16 +266,16 @@ func TestReconfigureOutlivesItsLeader(t *testing.T) {
 			others := s.others(old)
 			ctx, cancel := background(s, time.Minute)
 			defer cancel()
-			require.NoError(t, s.nodes[others[0]].Reconfigure(ctx, with("x")))
+			require.NoError(t, s.nodes[others[0]].Reconfigure(ctx, learner("x")))
 			s.Cut(old.Status().Node, others[0])
 			s.Cut(old.Status().Node, others[1])
 			done := make(chan error, 1)
-			go func() { done <- s.nodes[others[0]].Reconfigure(ctx, with("y")) }()
+			go func() { done <- s.nodes[others[0]].Reconfigure(ctx, learner("y")) }()
 			s.pass(500 * time.Millisecond)
 			s.Partition([]string{old.Status().Node}, others)
 			if overtaken {
 				s.newLeader(others[1], old)
-				require.NoError(t, s.nodes[others[1]].Reconfigure(ctx, with("z")))
+				require.NoError(t, s.nodes[others[1]].Reconfigure(ctx, learner("z")))
 				require.ErrorIs(t, <-done, raft.ErrUncertain)
 				require.Equal(t, []string{"z"}, s.nodes[others[0]].Status().Membership.Learners)
 			} else {

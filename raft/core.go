@@ -310,6 +310,7 @@ func (c *core) restful(m *message) bool {
 		m.Hint > 0 && m.Hint <= min(c.disk.stable, c.verified)
 }
 
+// take is step for all other messages, and would do no harm with those.
 func (c *core) take(m *message) {
 	if c.failed || m.Term > c.term && !c.newer(m) {
 		return

@@ -108,8 +108,9 @@ func (c *core) supported() bool {
 }
 
 // silentUntil returns how long a follower may be silent: an election time after its
-// last answer, or after it need not answer. The latter is later only if this process
-// stood still: no answer waits to be read then.
+// last answer. But it may not have been asked since, because this process stood still:
+// then it has as long after it was asked as it would have had otherwise, for that is
+// at most a quarter of an election time and a heartbeat after its last answer.
 func (c *core) silentUntil(p *peer) time.Duration {
 	asked := p.askedAt
 	if p.unasked {
@@ -133,7 +134,7 @@ func (c *core) beat() {
 
 func (c *core) beatTo(p *peer) {
 	p.sentCommit = min(c.commit, p.match)
-	hint := c.unasked(p)
+	hint := c.quietFrom(p)
 	if hint == 0 && p.unasked {
 		p.askedAt = c.now
 	}
@@ -141,11 +142,11 @@ func (c *core) beatTo(p *peer) {
 	c.send(message{Kind: msgHeartbeat, To: p.name, Term: c.term, Commit: p.sentCommit, Round: c.office.round, Hint: hint})
 }
 
-// unasked returns up to where a follower has to hold the log to need no answer to a
+// quietFrom returns up to where a follower has to hold the log to need not answer a
 // heartbeat; 0 if it has to answer in any case. Of a follower that has everything,
 // and was heard of a moment ago, the leader learns nothing. A quarter of an
 // election time leaves the rest of it for answers that are lost.
-func (c *core) unasked(p *peer) uint64 {
+func (c *core) quietFrom(p *peer) uint64 {
 	o := &c.office
 	idle := p.stance == replicating && p.match == c.log.last() && o.transferee == "" && len(o.queries) == 0 && c.lease == 0
 	if !idle || c.now-p.activeAt >= c.election/4 {

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -124,4 +125,57 @@ func TestFollowerThatLacksEntriesAnswersUnasked(t *testing.T) {
 	s.holdDisk = true // it has the entry, but not for certain
 	s.gets(message{Kind: msgAppend, From: "b", Term: 4, Index: 2, LogTerm: 2, Commit: 2, Round: 10, Entries: []Entry{{Index: 3, Term: 4}}})
 	require.Equal(t, uint64(2), s.answer(quiet).Hint)
+}
+
+// A leader whose process stood still for less than an election time has not asked
+// meanwhile: no answer waits for it, and that is not the silence of its followers.
+func TestQuietLeaderAsksAfterAPause(t *testing.T) {
+	for beats := range 4 {
+		s := settled(t, testConfig)
+		for range beats {
+			for _, m := range s.beats() {
+				if m.Hint == 0 {
+					s.gets(message{Kind: msgHeartbeatReply, From: "b", Term: s.term, Round: m.Round, Index: s.last(), Hint: s.last()})
+				}
+			}
+		}
+		s.now += s.election * 9 / 10 // the followers wait for longer
+		said := s.beats()
+		require.Equal(t, leader, s.role, "after %d heartbeats", beats)
+		require.Zero(t, said[0].Hint)
+		asked := s.now
+		for s.role == leader {
+			s.beats()
+		}
+		require.LessOrEqual(t, s.now-asked, s.election, "no answer came, though it asked")
+	}
+}
+
+// With the shortest election time of all, and answers that take most of a heartbeat.
+func TestQuietWithShortElections(t *testing.T) {
+	for _, beats := range []time.Duration{2, 3, 4, 5} {
+		config := testConfig
+		config.election = beats * config.heartbeat
+		s := settled(t, config)
+		for range 100 {
+			for _, m := range s.beats() {
+				if m.Hint == 0 {
+					s.now += config.heartbeat * 9 / 10
+					s.gets(message{Kind: msgHeartbeatReply, From: "b", Term: s.term, Round: m.Round, Index: s.last(), Hint: s.last()})
+				}
+			}
+			require.Equal(t, leader, s.role)
+		}
+	}
+}
+
+// A server that may have lost its disk says so in each of its answers: also in one that
+// refuses, which may arrive after another.
+func TestNewbornSaysSoWhenItRefuses(t *testing.T) {
+	config := testConfig
+	config.voters = abc
+	s := startSubject(t, config, State{})
+	reply := s.answer(message{Kind: msgAppend, From: "b", Term: 4, Index: 7, LogTerm: 3, Commit: 7, Round: 1})
+	require.True(t, reply.Reject)
+	require.True(t, reply.Newborn)
 }

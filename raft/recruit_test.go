@@ -2,34 +2,9 @@ package raft
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// A leader whose process stood still for less than an election time has not asked
-// meanwhile: no answer waits for it, and that is not the silence of its followers.
-func TestQuietLeaderAsksAfterAPause(t *testing.T) {
-	for beats := range 4 {
-		s := settled(t, testConfig)
-		for range beats {
-			for _, m := range s.beats() {
-				if m.Hint == 0 {
-					s.gets(message{Kind: msgHeartbeatReply, From: "b", Term: s.term, Round: m.Round, Index: s.last(), Hint: s.last()})
-				}
-			}
-		}
-		s.now += s.election * 9 / 10 // the followers wait for longer
-		said := s.beats()
-		require.Equal(t, leader, s.role, "after %d heartbeats", beats)
-		require.Zero(t, said[0].Hint)
-		asked := s.now
-		for s.role == leader {
-			s.beats()
-		}
-		require.LessOrEqual(t, s.now-asked, s.election, "no answer came, though it asked")
-	}
-}
 
 // Two who ask for different changes do not take each other's recruits away: a voter
 // that is down keeps nobody else from joining.
@@ -86,33 +61,4 @@ func TestVotersThatAreDownChangeNothing(t *testing.T) {
 	s.gets(message{Kind: msgHeartbeatReply, From: "c", Term: s.term, Round: s.office.round, Index: s.last(), Hint: s.last()})
 	_, err = s.reconfigure(s.now, Membership{Voters: []string{"a", "c"}})
 	require.NoError(t, err)
-}
-
-// With the shortest election time of all, and answers that take most of a heartbeat.
-func TestQuietWithShortElections(t *testing.T) {
-	for _, beats := range []time.Duration{2, 3, 4, 5} {
-		config := testConfig
-		config.election = beats * config.heartbeat
-		s := settled(t, config)
-		for range 100 {
-			for _, m := range s.beats() {
-				if m.Hint == 0 {
-					s.now += config.heartbeat * 9 / 10
-					s.gets(message{Kind: msgHeartbeatReply, From: "b", Term: s.term, Round: m.Round, Index: s.last(), Hint: s.last()})
-				}
-			}
-			require.Equal(t, leader, s.role)
-		}
-	}
-}
-
-// A server that may have lost its disk says so in each of its answers: also in one that
-// refuses, which may arrive after another.
-func TestNewbornSaysSoWhenItRefuses(t *testing.T) {
-	config := testConfig
-	config.voters = abc
-	s := startSubject(t, config, State{})
-	reply := s.answer(message{Kind: msgAppend, From: "b", Term: 4, Index: 7, LogTerm: 3, Commit: 7, Round: 1})
-	require.True(t, reply.Reject)
-	require.True(t, reply.Newborn)
 }
